@@ -1,0 +1,116 @@
+"""What a completion request asks for and what it gets, whatever protocol it came by.
+
+Protocol files translate their wire models into these types and back; engines see only token ids and
+`SamplingParams`. Nothing here knows HTTP or a tokenizer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tabwright.errors import InvalidRequest
+
+
+class Finish(StrEnum):
+    """Why a generation ended by itself."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How an engine picks tokens.
+
+    temperature 0 is greedy and ignores `top_p`, `top_k` and `seed`. `top_k` 0 means no limit. `seed`
+    None means that two equal requests may differ. Generation ends after `max_tokens` tokens or at the
+    first of `stop_token_ids`, which is not part of the answer.
+
+    Raises:
+        InvalidRequest: a value is out of its range.
+    """
+
+    max_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop_token_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise InvalidRequest("max_tokens", self.max_tokens, "give a whole number of at least 1")
+        if not 0 <= self.temperature <= 2:  # also false for NaN
+            raise InvalidRequest("temperature", self.temperature, "give a number from 0 to 2")
+        if not 0 < self.top_p <= 1:
+            raise InvalidRequest("top_p", self.top_p, "give a number above 0 and up to 1")
+        if self.top_k < 0:
+            raise InvalidRequest("top_k", self.top_k, "give 0 (no limit) or a positive number")
+        if self.seed is not None and not -(2**63) <= self.seed < 2**64:
+            raise InvalidRequest("seed", self.seed, "give a whole number of at most 64 bits")
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A piece of another file that the editor thinks relevant."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """One request for text at a cursor.
+
+    prefix: text before the cursor; suffix: text after it, None for plain continuation (no
+    fill-in-the-middle), the empty string for a cursor at the end of a file.
+    stop: strings that end the answer and are not part of it.
+    session: names one editor window; a newer request of the same session ends the older one.
+    deadline_s: seconds from arrival until the request ends with DeadlineExceeded.
+
+    Raises:
+        InvalidRequest: a value is out of its range.
+    """
+
+    prefix: str
+    suffix: str | None = None
+    path: str | None = None
+    language: str | None = None
+    snippets: tuple[Snippet, ...] = ()
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    stop: tuple[str, ...] = ()
+    model: str | None = None
+    user: str | None = None
+    session: str | None = None
+    deadline_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if any(not s for s in self.stop):
+            raise InvalidRequest("stop", "", "leave out empty stop strings")
+        if self.deadline_s is not None and not (
+            self.deadline_s > 0 and math.isfinite(self.deadline_s)
+        ):
+            raise InvalidRequest("deadline_s", self.deadline_s, "give seconds above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one answer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One piece of an answer, in order. The last piece has `finish`; only it has the final `usage`.
+
+    logprobs: natural-log probability of each token generated since the piece before.
+    """
+
+    text: str
+    finish: Finish | None = None
+    usage: Usage = Usage()
+    logprobs: tuple[float, ...] = ()
