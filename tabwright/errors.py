@@ -1,7 +1,8 @@
 """Every error this platform raises on purpose, as one tree.
 
     TabwrightError
-    ├─ CallerError   the caller can fix it    InvalidRequest UnknownLanguage UnknownModel ConfigError
+    ├─ CallerError   the caller can fix it    InvalidRequest UnknownLanguage UnknownModel
+    │                                         ConfigError
     ├─ Busy          try again later          RateLimited EngineOverloaded DeadlineExceeded
     ├─ Unavailable   an operator must act     EngineUnavailable MissingExtra
     └─ Broken        our bug or corrupt data  EngineFailed CorruptArtifact

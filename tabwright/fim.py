@@ -1,8 +1,8 @@
 """Fill-in-the-middle: how prefix and suffix become one sequence of token ids.
 
 The same `FimFormat.prompt` builds training examples and serving prompts, so that they cannot drift
-apart. A prompt is built as ids: sentinels are looked up once, and the user's text is encoded without
-parsing, so a file that contains the text of a sentinel stays plain text.
+apart. A prompt is built as ids: sentinels are looked up once, and the user's text is encoded
+without parsing, so a file that contains the text of a sentinel stays plain text.
 
 PSM and SPM are the two orders of Bavarian et al., "Efficient Training of Language Models to Fill in
 the Middle" (arXiv 2207.14255); SPM is their variant 2, where prefix and middle touch. With SPM the
@@ -11,7 +11,7 @@ part that grows while a developer types stands last, so the engine's prefix cach
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -33,13 +33,13 @@ class Order(StrEnum):
 class FimFamily:
     """The sentinels of one model family.
 
-    layouts: for each order the family was trained in, the prompt as a row of sentinels with `@prefix`
-    and `@suffix` where the texts go. stop: tokens that end a middle. file: the sentinel that starts a
-    file (followed by its path and a newline); repo: the one that starts a repository.
+    layouts: for each order the family was trained in, the prompt as a row of sentinels with
+    `@prefix` and `@suffix` where the texts go. stop: tokens that end a middle. file: the sentinel
+    that starts a file (followed by its path and a newline); repo: the one that starts a repository.
     """
 
     name: str
-    layouts: dict[Order, tuple[str, ...]]
+    layouts: Mapping[Order, tuple[str, ...]]
     stop: tuple[str, ...]
     bos: str | None = None
     pad: str | None = None
@@ -195,7 +195,7 @@ class FimFormat:
         return 1 if self.family.bos else 0
 
     def header(self, path: str | None, tokenizer: Tokenizer) -> list[int]:
-        """Ids that tell the model which file it is in; empty when the family has no file sentinel."""
+        """Ids that tell the model which file it is in; empty without a file sentinel."""
         if not path or self.family.file is None:
             return []
         return [self.ids[self.family.file], *tokenizer.encode(path + "\n")]

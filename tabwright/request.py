@@ -24,9 +24,9 @@ class Finish(StrEnum):
 class SamplingParams:
     """How an engine picks tokens.
 
-    temperature 0 is greedy and ignores `top_p`, `top_k` and `seed`. `top_k` 0 means no limit. `seed`
-    None means that two equal requests may differ. Generation ends after `max_tokens` tokens or at the
-    first of `stop_token_ids`, which is not part of the answer.
+    temperature 0 is greedy and ignores `top_p`, `top_k` and `seed`. `top_k` 0 means no limit.
+    `seed` None means that two equal requests may differ. Generation ends after `max_tokens` tokens
+    or at the first of `stop_token_ids`, which is not part of the answer.
 
     Raises:
         InvalidRequest: a value is out of its range.

@@ -1,7 +1,7 @@
 """Text to token ids and back, over a Hugging Face `tokenizer.json`.
 
-`encode` never parses control tokens: they are added by `tabwright.fim` as ids. `Detokenizer` turns a
-stream of ids into text piece by piece and never emits half a character. Which tokens mean what is
+`encode` never parses control tokens: they are added by `tabwright.fim` as ids. `Detokenizer` turns
+a stream of ids into text piece by piece and never emits half a character. Which tokens mean what is
 the business of `tabwright.fim`; training a tokenizer is `training.tokenizer`'s.
 """
 
@@ -39,7 +39,7 @@ class Tokenizer:
             self._plain = HubTokenizer.from_str(
                 json.dumps(parsed | {"added_tokens": [], "post_processor": None})
             )
-        except Exception as error:  # noqa: BLE001  (the binding raises bare Exception)
+        except Exception as error:  # the binding raises bare Exception
             raise CorruptArtifact(f"tokenizer.json cannot be read: {error}") from error
         self._special = {token["content"]: int(token["id"]) for token in added}
         self._special_ids = frozenset(self._special.values())
@@ -98,9 +98,9 @@ class Tokenizer:
 class Detokenizer:
     """Turns ids into text as they arrive.
 
-    A character whose bytes are split over tokens is held back until it is whole; a leading space that
-    the decoder would drop at the start of a text is kept, because a few prompt ids stand before it.
-    The pieces of `push` and the final `flush` joined equal the text of all ids.
+    A character whose bytes are split over tokens is held back until it is whole; a leading space
+    that the decoder would drop at the start of a text is kept, because a few prompt ids stand
+    before it. The pieces of `push` and the final `flush` joined equal the text of all ids.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:

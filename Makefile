@@ -1,0 +1,110 @@
+# Two commands matter: `make serve` and `make test`. Both set up what they need, the first time.
+# `make help` lists the rest. CI calls these targets verbatim.
+
+PYTHON ?= python3
+VENV   ?= .venv
+ENGINE ?=
+HOST   ?=
+PORT   ?=
+ARGS   ?=
+
+RUN := $(VENV)/bin
+PIP := $(RUN)/python -m pip --disable-pip-version-check
+# pip's own bounds: a registry that does not answer ends the set-up instead of hanging it.
+export PIP_DEFAULT_TIMEOUT ?= 60
+export PIP_RETRIES ?= 3
+export PIP_NO_INPUT = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+# A set-up step is done when the file named by the hash of everything it depends on exists, so a
+# repeated call costs nothing, and a changed lock, project file or folder sets up again.
+KEY := $(shell { cat constraints.txt pyproject.toml; pwd; } | sha256sum | cut -c1-16)
+SERVE_READY := $(VENV)/.serve-$(KEY)
+TEST_READY  := $(VENV)/.test-$(KEY)
+CLIENTS     := tests/integration/clients
+CLIENTS_KEY := $(shell cat $(CLIENTS)/package*.json 2>/dev/null | sha256sum | cut -c1-16)
+CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package.json),$(CLIENTS)/node_modules/.ready-$(CLIENTS_KEY))
+
+# What CI must not skip: with --require a missing service is a failure, not a skip.
+REQUIRE := --require nginx --require node --require torch --require cpu
+ALL_EXTRAS := cpu,train,triton,redis,ab,data,loadtest,dev
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-all check format docs bench clean lock setup-serve setup-test setup-system
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo
+	@echo "Example: make serve PORT=8123 HOST=127.0.0.1 ENGINE=cpu"
+
+serve: $(SERVE_READY) ## Set up and start the server (PORT=8123 HOST=127.0.0.1 ENGINE=cpu|scripted)
+	@exec $(RUN)/tabwright serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
+	  $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+
+test: setup-test ## Set up everything, system packages included; lint, types, imports, tests
+	@$(MAKE) --no-print-directory check
+	$(RUN)/python -m pytest -m "not slow" $(REQUIRE) $(ARGS)
+
+test-all: setup-test ## The same with the long tail (tests marked slow)
+	@$(MAKE) --no-print-directory check
+	$(RUN)/python -m pytest -m "slow or not slow" $(REQUIRE) $(ARGS)
+
+check: $(TEST_READY) ## Lint, formatting, types, import rules
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports --config pyproject.toml
+
+format: $(TEST_READY) ## Rewrite the sources in the house format
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+docs: $(TEST_READY) ## Regenerate docs/configuration.md from the settings
+	$(RUN)/python -m tests.repository.configuration_page
+
+bench: $(SERVE_READY) ## Measure the engine on this machine (decode, first token, 8 at once)
+	@exec $(RUN)/tabwright bench $(ARGS)
+
+clean: ## Remove environments, caches and generated files (not the models)
+	rm -rf .venv .venv-lock build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	  .import_linter_cache .hypothesis .coverage htmlcov $(CLIENTS)/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: ## Resolve every extra anew and rewrite constraints.txt
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install $(shell grep '^torch==' constraints.txt) hatchling
+	.venv-lock/bin/python -m pip install --no-build-isolation -e '.[$(ALL_EXTRAS)]'
+	{ sed -n '/^#/p' constraints.txt; .venv-lock/bin/python -m pip freeze --exclude-editable --all \
+	  | grep -vE '^pip==| @ ' | sed 's/+cpu$$//'; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf .venv-lock
+
+setup-serve: $(SERVE_READY)
+
+setup-test: $(TEST_READY) setup-system $(CLIENTS_READY)
+
+setup-system:
+	@sh tests/system_packages.sh
+
+# The build backend comes from the lock too: without isolation pip builds with what is installed.
+$(SERVE_READY):
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt hatchling
+	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu]'
+	@rm -f $(VENV)/.serve-*
+	@touch $@
+
+# torch first and by itself: asked for through a range, the newest build would be taken.
+$(TEST_READY):
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
+	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,dev]'
+	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
+	@touch $(SERVE_READY) $@
+
+$(CLIENTS)/node_modules/.ready-%: $(CLIENTS)/package.json
+	@test -f $(CLIENTS)/package-lock.json && verb=ci || verb=install; \
+	  cd $(CLIENTS) && timeout 600 npm $$verb --no-audit --no-fund --loglevel=error
+	@rm -f $(CLIENTS)/node_modules/.ready-*
+	@touch $@

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Bring the system packages that the tests need: nginx (cancellation through a proxy) and Node.js
+# with npm (the editors' own clients). Called by `make test`; does nothing when they are there.
+set -eu
+
+export PATH="$PATH:/usr/sbin:/sbin"
+missing=""
+command -v nginx >/dev/null || missing="$missing nginx-light"
+command -v node >/dev/null || missing="$missing nodejs"
+command -v npm >/dev/null || missing="$missing npm"
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then as_root=""
+elif sudo -n true 2>/dev/null; then as_root="sudo -n"
+else as_root=none; fi
+
+if [ "$as_root" = none ] || ! command -v apt-get >/dev/null; then
+  echo "make test needs these system packages; install them and call it again:$missing" >&2
+  exit 1
+fi
+
+echo "installing system packages:$missing"
+log=$(mktemp)
+# RUNLEVEL=1 keeps the packages from starting a service of their own on port 80.
+if ! { timeout 300 $as_root apt-get update -q &&
+  timeout 900 $as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+    apt-get install -q -y --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
+  tail -n 15 "$log" >&2
+  echo "system packages could not be installed:$missing" >&2
+  exit 1
+fi
+rm -f "$log"
