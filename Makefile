@@ -89,17 +89,19 @@ setup-system:
 
 # The build backend comes from the lock too: without isolation pip builds with what is installed.
 $(SERVE_READY):
-	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt hatchling
-	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu]'
+	@echo "setting up $(VENV) for serving: once, about a minute"
+	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -q -c constraints.txt hatchling
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu]'
 	@rm -f $(VENV)/.serve-*
 	@touch $@
 
 # torch first and by itself: asked for through a range, the newest build would be taken.
 $(TEST_READY):
-	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
-	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,dev]'
+	@echo "setting up $(VENV) for tests: once, a few minutes"
+	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,dev]'
 	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
 	@touch $(SERVE_READY) $@
 
