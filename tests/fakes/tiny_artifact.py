@@ -1,8 +1,8 @@
 """A whole model folder with random weights, made in well under a second, without torch.
 
 For every test that needs a real artifact but not a good model: a two-layer Llama and a byte-level
-BPE tokenizer with the sentinels of the `tabwright` family. Its answers are noise, but the same noise
-for the same seed.
+BPE tokenizer with the sentinels of the `tabwright` family. Its answers are noise, but always the
+same for one seed.
 """
 
 from __future__ import annotations
