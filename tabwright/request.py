@@ -69,6 +69,7 @@ class CompletionRequest:
     stop: strings that end the answer and are not part of it.
     session: names one editor window; a newer request of the same session ends the older one.
     deadline_s: seconds from arrival until the request ends with DeadlineExceeded.
+    prompt_ids: the whole prompt as token ids, in place of prefix and suffix.
 
     Raises:
         InvalidRequest: a value is out of its range.
@@ -85,6 +86,7 @@ class CompletionRequest:
     user: str | None = None
     session: str | None = None
     deadline_s: float | None = None
+    prompt_ids: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if any(not s for s in self.stop):
@@ -107,10 +109,12 @@ class Usage:
 class Suggestion:
     """One piece of an answer, in order. The last piece has `finish`; only it has the final `usage`.
 
-    logprobs: natural-log probability of each token generated since the piece before.
+    ids, logprobs: the tokens generated since the piece before, and the natural-log probability of each.
+    Text that may be the start of a stop string is held back, so they can run ahead of `text`.
     """
 
     text: str
     finish: Finish | None = None
     usage: Usage = Usage()
     logprobs: tuple[float, ...] = ()
+    ids: tuple[int, ...] = ()
