@@ -77,7 +77,9 @@ class LlamaShape:
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"config.json: {error!r}") from error
         if shape.heads % shape.kv_heads or shape.head_dim % 2:
-            raise ConfigError("config.json: heads do not divide into key-value heads, or odd head_dim")
+            raise ConfigError(
+                "config.json: heads do not divide into key-value heads, or odd head_dim"
+            )
         return shape
 
     @property
@@ -92,7 +94,7 @@ def build_graph(config: Mapping[str, Any], weights: Checkpoint, form: WeightForm
     The graph may refer to the mapped files of `weights`: save it before they change.
 
     Raises:
-        ConfigError: an architecture that is not covered, or tensors missing, left over or misshapen.
+        ConfigError: an architecture that is not covered; tensors missing, left over or misshapen.
     """
     builder = _Builder(LlamaShape.read(config), weights, form)
     model = builder.model()
@@ -161,7 +163,9 @@ class _Builder:
         left = sorted(
             n
             for n in set(self.weights.tensors) - self.taken
-            if not n.endswith("rotary_emb.inv_freq")  # older exports store it; it follows from theta
+            if not n.endswith(
+                "rotary_emb.inv_freq"
+            )  # older exports store it; it follows from theta
         )
         if left:
             raise ConfigError(
@@ -232,7 +236,9 @@ class _Builder:
         if times == 1:
             return grouped
         wide = op.broadcast(
-            op.unsqueeze(grouped, _i32(2)), _i32([1, 1, times, 1, 1]), broadcast_spec="BIDIRECTIONAL"
+            op.unsqueeze(grouped, _i32(2)),
+            _i32([1, 1, times, 1, 1]),
+            broadcast_spec="BIDIRECTIONAL",
         )
         return op.reshape(wide, _i32([0, s.heads, -1, s.head_dim]), True).output(0)
 
@@ -278,7 +284,9 @@ class _Builder:
 
 def _input(name: str, kind: ov.Type, shape: list[int]) -> Node:
     node = op.parameter(ov.PartialShape(shape), kind)
-    node.set_friendly_name(name)  # the paged-attention rewrite looks for this, not for the tensor name
+    node.set_friendly_name(
+        name
+    )  # the paged-attention rewrite looks for this, not for the tensor name
     node.output(0).set_names({name})
     return node
 

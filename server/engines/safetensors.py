@@ -1,6 +1,6 @@
-"""Read safetensors files with numpy alone, so that serving needs neither torch nor another package.
+"""Read safetensors files with numpy alone: serving needs neither torch nor another package.
 
-A file is an 8-byte length, a JSON header (name → dtype, shape, offsets) and raw little-endian values.
+A file is an 8-byte length, a JSON header (name → dtype, shape, offsets) and raw little-endian data.
 Tensors are memory-mapped: nothing is read before it is used. Reads F32, F16 and BF16, which is what
 language models are published in; writing is not covered. Read `Checkpoint.open` first.
 """
