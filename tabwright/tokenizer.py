@@ -8,6 +8,7 @@ the business of `tabwright.fim`; training a tokenizer is `training.tokenizer`'s.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,14 +17,18 @@ from tokenizers import Tokenizer as HubTokenizer
 from tabwright.errors import CorruptArtifact
 
 _REPLACEMENT = "\ufffd"
+_CONTROL = re.compile(r"<[|｜].+[|｜]>")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTEXT_TOKENS = 6  # enough of the prompt's end for decoders that look back (leading spaces)
 
 
 class Tokenizer:
     """A byte-complete tokenizer.
 
-    Two instances of the same file are kept: one without the added tokens, which encodes user text
-    literally, and one with them, which decodes and knows their ids.
+    Control tokens are the added tokens marked special, and those written like `<|this|>`, which
+    some families forget to mark. Other added tokens (runs of blanks, HTML tags) are ordinary text.
+    Two instances of the same file are kept: one that takes the text of a control token literally,
+    to encode, and one that decodes.
     """
 
     def __init__(self, definition: str) -> None:
@@ -35,14 +40,23 @@ class Tokenizer:
         try:
             parsed = json.loads(definition)
             self._full = HubTokenizer.from_str(definition)
-            added = parsed.pop("added_tokens", None) or []
+            added = [
+                token | {"special": token["special"] or bool(_CONTROL.fullmatch(token["content"]))}
+                for token in parsed.get("added_tokens") or []
+            ]
             self._plain = HubTokenizer.from_str(
-                json.dumps(parsed | {"added_tokens": [], "post_processor": None})
+                json.dumps(parsed | {"added_tokens": added, "post_processor": None})
             )
         except Exception as error:  # the binding raises bare Exception
             raise CorruptArtifact(f"tokenizer.json cannot be read: {error}") from error
-        self._special = {token["content"]: int(token["id"]) for token in added}
+        self._plain.encode_special_tokens = True  # the binding's name for "take them as text"
+        self._special = {t["content"]: int(t["id"]) for t in added if t["special"]}
         self._special_ids = frozenset(self._special.values())
+        self._vocab_size = max(
+            self._full.get_vocab_size(with_added_tokens=True),
+            *(int(token["id"]) + 1 for token in added),
+            0,
+        )
         for tokenizer in (self._full, self._plain):
             tokenizer.no_truncation()
             tokenizer.no_padding()
@@ -61,8 +75,8 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids, control tokens included."""
-        return self._full.get_vocab_size(with_added_tokens=True)
+        """Number of ids, control tokens included: every id is below it."""
+        return self._vocab_size
 
     @property
     def special_ids(self) -> frozenset[int]:
@@ -71,16 +85,19 @@ class Tokenizer:
 
     def token_id(self, token: str) -> int | None:
         """Id of a control token, or None when the tokenizer has none of that text."""
-        return self._special.get(token, self._full.token_to_id(token))
+        return self._special.get(token)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, every character taken literally; nothing is added before or after."""
-        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        """Ids of `text`, every character taken literally; nothing is added before or after.
+
+        Half of a surrogate pair, which JSON can carry and UTF-8 cannot, becomes U+FFFD.
+        """
+        ids: list[int] = self._plain.encode(_whole(text), add_special_tokens=False).ids
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many texts on all cores."""
-        rows = self._plain.encode_batch(list(texts), add_special_tokens=False)
+        rows = self._plain.encode_batch([_whole(text) for text in texts], add_special_tokens=False)
         return [row.ids for row in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -107,7 +124,8 @@ class Detokenizer:
         """Start after `prompt`, whose own text is never emitted."""
         self._tokenizer = tokenizer
         self._ids = [i for i in prompt if i not in tokenizer.special_ids][-_CONTEXT_TOKENS:]
-        while self._ids and tokenizer.decode(self._ids[:1]).startswith(_REPLACEMENT):
+        # The cut may fall inside a character: drop what is left of it.
+        while tokenizer.decode(self._ids).startswith(_REPLACEMENT):
             self._ids.pop(0)
         self._start = 0
         self._read = len(self._ids)
@@ -117,7 +135,7 @@ class Detokenizer:
         """Take new ids and return the text that is certain by now, possibly empty."""
         self._ids.extend(i for i in ids if i not in self._tokenizer.special_ids)
         text = self._tokenizer.decode(self._ids[self._start :])
-        whole = text.rstrip(_REPLACEMENT) if self._ends_open(text) else text
+        whole = text.rstrip(_REPLACEMENT)
         piece = whole[len(self._shown) :]
         if not piece:
             return ""
@@ -136,5 +154,6 @@ class Detokenizer:
         self._shown = text
         return piece
 
-    def _ends_open(self, text: str) -> bool:
-        return text.endswith(_REPLACEMENT)
+
+def _whole(text: str) -> str:
+    return _SURROGATES.sub(_REPLACEMENT, text)
