@@ -10,8 +10,6 @@ experts. Where the files lie and how the result is cached is `ir.py`'s. Read `bu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -21,71 +19,12 @@ from openvino import Node, Output
 from openvino.op import Constant
 from openvino.op.util import Variable, VariableInfo
 
+from server.engines.cpu_settings import WeightFormat
+from server.engines.llama_shape import LlamaShape
 from server.engines.safetensors import Checkpoint, Floats, StoredTensor
 from tabwright.errors import ConfigError
 
-ARCHITECTURES = ("LlamaForCausalLM", "Qwen2ForCausalLM")
 _MASKED = -65504.0  # the lowest float16, so that a half-precision plug-in keeps it finite
-
-
-class WeightFormat(StrEnum):
-    """How matrices are stored in the IR; `int8` is symmetric with one scale per output channel."""
-
-    INT8 = "int8"
-    BF16 = "bf16"
-    F32 = "f32"
-
-
-@dataclass(frozen=True, slots=True)
-class LlamaShape:
-    """The numbers of `config.json` that the graph depends on."""
-
-    vocab: int
-    width: int
-    inner: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    rope_theta: float
-    norm_eps: float
-    tied: bool
-
-    @classmethod
-    def read(cls, config: Mapping[str, Any]) -> LlamaShape:
-        """Check a `config.json` and pick what matters.
-
-        Raises:
-            ConfigError: the architecture, or a variant of it, is not covered here.
-        """
-        _refuse_variants(config)
-        try:
-            heads = int(config["num_attention_heads"])
-            width = int(config["hidden_size"])
-            shape = cls(
-                vocab=int(config["vocab_size"]),
-                width=width,
-                inner=int(config["intermediate_size"]),
-                layers=int(config["num_hidden_layers"]),
-                heads=heads,
-                kv_heads=int(config.get("num_key_value_heads") or heads),
-                head_dim=int(config.get("head_dim") or width // heads),
-                rope_theta=float(_rope(config)["rope_theta"]),
-                norm_eps=float(config["rms_norm_eps"]),
-                tied=bool(config.get("tie_word_embeddings", False)),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"config.json: {error!r}") from error
-        if shape.heads % shape.kv_heads or shape.head_dim % 2:
-            raise ConfigError(
-                "config.json: heads do not divide into key-value heads, or odd head_dim"
-            )
-        return shape
-
-    @property
-    def kv_values_per_token(self) -> int:
-        """Numbers that the key-value cache keeps for one token."""
-        return 2 * self.layers * self.kv_heads * self.head_dim
 
 
 def build_graph(config: Mapping[str, Any], weights: Checkpoint, form: WeightFormat) -> ov.Model:
@@ -100,29 +39,6 @@ def build_graph(config: Mapping[str, Any], weights: Checkpoint, form: WeightForm
     model = builder.model()
     builder.refuse_leftovers()
     return model
-
-
-def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Rotary settings: in `rope_parameters` since transformers 5, at the top level before."""
-    nested = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    return {"rope_theta": config.get("rope_theta", 10000.0)} | dict(nested)
-
-
-def _refuse_variants(config: Mapping[str, Any]) -> None:
-    names = config.get("architectures") or ["none"]
-    if names[0] not in ARCHITECTURES:
-        raise ConfigError(
-            f"the cpu engine cannot run {names[0]}; it runs {' and '.join(ARCHITECTURES)}"
-        )
-    rope = _rope(config)
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    partial = rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
-    if kind != "default" or partial != 1.0:
-        raise ConfigError(f"config.json: rope scaling {kind!r} is not covered by the cpu engine")
-    if config.get("hidden_act", "silu") != "silu":
-        raise ConfigError(f"config.json: hidden_act {config['hidden_act']!r} is not covered")
-    if config.get("use_sliding_window"):
-        raise ConfigError("config.json: use_sliding_window is not covered by the cpu engine")
 
 
 class _Builder:

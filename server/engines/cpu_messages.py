@@ -1,0 +1,158 @@
+"""What the gateway and the worker process of the CPU engine say to each other.
+
+    gateway → worker   Start (once, first)  Add  Cancel  AskStats  Shutdown
+    worker → gateway   Ready | StartFailed (once, first)  StepReport (one a step)  WorkerStats
+
+Every added request gets exactly one end: a piece with `finish`, a place in `closed` (it was
+cancelled and its blocks are free), or a place in `failed`. A message is one line of JSON over a
+socket pair: the worker runs native code over whatever users type, so the gateway does not unpickle
+what it says.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Load this model. Paths as text; `weights` and `precision` as in `cpu_settings`."""
+
+    checkpoint: str
+    ir_folder: str
+    weights: str
+    precision: str
+    threads: int
+    slots: int
+    kv_blocks: int
+    chunk_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Run this request. Its numbers have been checked, and the pool has room for it."""
+
+    request: int
+    prompt: list[int]
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int
+    stop_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop this request; harmless when it has ended."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskStats:
+    """Answer with WorkerStats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Exit. A closed socket says the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Requests may come."""
+
+    convert_s: float
+    load_s: float
+    kv_cache_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """The worker cannot run this model and exits. `kind` is config, corrupt, missing or broken."""
+
+    kind: str
+    message: str
+
+
+class Piece(NamedTuple):
+    """New tokens of one request; `finish` is stop or length on the last."""
+
+    request: int
+    ids: list[int]
+    logprobs: list[float]
+    finish: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step brought: tokens, cancelled requests now freed, requests OpenVINO dropped."""
+
+    pieces: list[Piece]
+    closed: list[int]
+    failed: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStats:
+    """Counts of the worker's life so far; times of its last steps."""
+
+    steps: int
+    step_ms_p50: float
+    step_ms_p95: float
+    active: int
+    peak_rss_mb: float
+
+
+Message = (
+    Start | Add | Cancel | AskStats | Shutdown | Ready | StartFailed | StepReport | WorkerStats
+)
+_KINDS = {
+    kind.__name__: kind
+    for kind in (
+        Start,
+        Add,
+        Cancel,
+        AskStats,
+        Shutdown,
+        Ready,
+        StartFailed,
+        StepReport,
+        WorkerStats,
+    )
+}
+
+
+def encode(message: Message) -> bytes:
+    """One line for one message."""
+    if isinstance(message, StepReport):  # the frequent one; `astuple` would copy it deeply
+        fields: tuple[object, ...] = (message.pieces, message.closed, message.failed)
+    else:
+        fields = astuple(message)
+    return json.dumps([type(message).__name__, *fields]).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """The message of one line."""
+    kind, *fields = json.loads(line)
+    if kind == StepReport.__name__:
+        pieces, closed, failed = fields
+        return StepReport([Piece(*piece) for piece in pieces], closed, failed)
+    message: Message = _KINDS[kind](*fields)
+    return message
+
+
+class Inbox:
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self) -> None:
+        """Start with nothing read."""
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Take what was read and return the messages that are whole by now."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [decode(line) for line in lines]
