@@ -1,0 +1,133 @@
+"""What one training run is, read from TOML and frozen.
+
+`configs/NAME.toml` are complete examples; `--set section.field=value` changes single values. A
+wrong key or value stops the program before anything starts.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tabwright.errors import ConfigError
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(_Section):
+    """Shape of a Llama trained from scratch; `max_positions` is the context it is served at."""
+
+    hidden_size: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    max_positions: int = Field(ge=64)
+    rope_theta: float = Field(default=10_000.0, gt=0)
+
+
+class DataSection(_Section):
+    """`context`: ids a row. `batch_rows`: rows of one optimizer step over all ranks."""
+
+    context: int = Field(ge=64)
+    batch_rows: int = Field(gt=0)
+    micro_rows: int = Field(gt=0, description="rows of one forward pass on one rank")
+    seed: int = 0
+    fim_rate: float = Field(default=0.5, ge=0, le=1)
+    spm_rate: float = Field(default=0.5, ge=0, le=1)
+    header_rate: float = Field(default=0.5, ge=0, le=1)
+
+
+class OptimizerSection(_Section):
+    """Muon for the matrices of the blocks, AdamW for embeddings and norms; or AdamW for all."""
+
+    name: Literal["muon", "adamw"] = "muon"
+    lr: float = Field(gt=0, description="peak rate of the matrices")
+    embedding_lr: float = Field(gt=0, description="peak rate of embeddings and norms")
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+
+
+class ScheduleSection(_Section):
+    """Linear warm-up, then a cosine from 1 down to `final_share` of the peak rates."""
+
+    steps: int = Field(gt=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    start_share: float = Field(default=1.0, gt=0, le=1)
+    final_share: float = Field(default=0.1, ge=0, le=1)
+
+
+class RunSection(_Section):
+    """How the run goes on the machine."""
+
+    precision: Literal["bf16", "fp32"] = "bf16"
+    compile: bool = False
+    eval_every: int = Field(default=100, gt=0)
+    eval_rows: int = Field(default=32, gt=0)
+    checkpoint_every: int = Field(default=200, gt=0)
+    keep_checkpoints: int = Field(default=2, gt=0)
+    threads: int | None = Field(default=None, gt=0, description="CPU threads a rank")
+
+
+class TrainConfig(_Section):
+    """One run, complete."""
+
+    model: ModelSection
+    data: DataSection
+    optimizer: OptimizerSection
+    schedule: ScheduleSection
+    run: RunSection = RunSection()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.model.heads % self.model.kv_heads or self.model.hidden_size % self.model.heads:
+            raise ValueError("model: kv_heads must divide heads, and heads hidden_size")
+        if self.data.context > self.model.max_positions:
+            raise ValueError("data.context must not exceed model.max_positions")
+        if self.data.batch_rows % self.data.micro_rows:
+            raise ValueError("data.micro_rows must divide data.batch_rows")
+        if self.schedule.warmup_steps >= self.schedule.steps:
+            raise ValueError("schedule.warmup_steps must be below schedule.steps")
+        return self
+
+
+def load_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read `configs/NAME.toml`, or the file at the path NAME, and apply `section.field=value`.
+
+    Raises:
+        ConfigError: no such file, wrong TOML, an unknown key or a value out of range.
+    """
+    path = Path(name) if name.endswith(".toml") else CONFIGS / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
+        raise ConfigError(f"no training config {name!r}; known: {known}, or a path to a .toml file")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        for override in overrides:
+            _apply(raw, override)
+        return TrainConfig.model_validate(raw)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except ValidationError as error:
+        rows = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path}: {'; '.join(rows)}") from error
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    section, dot, name = key.partition(".")
+    if not (equals and dot):
+        raise ConfigError(f"--set {override!r}: write section.field=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    raw.setdefault(section, {})[name] = parsed

@@ -1,0 +1,1 @@
+"""Checkpoint to artifact, artifact to engine formats. Read `artifact.py` first."""

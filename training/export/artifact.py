@@ -1,0 +1,128 @@
+"""A run's checkpoint becomes the artifact that is served.
+
+Weights are written in bf16, the config carries both spellings of the rotary base, so that
+transformers 4.57 and 5.x read the same model, and the lineage says which data, config, commit and
+packages made it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tabwright.artifact import ModelArtifact, write_json
+from tabwright.errors import CorruptArtifact
+from tabwright.tokenizer import Tokenizer
+from training.checkpoint import check_checkpoint
+from training.data.shards import read_manifest
+
+logger = logging.getLogger(__name__)
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+
+
+def export_artifact(checkpoint: Path, data: Path, out: Path, *, name: str) -> ModelArtifact:
+    """Publish `checkpoint` (a `step-N` folder) as the artifact `out`.
+
+    Raises:
+        CorruptArtifact: the checkpoint was altered, or a weight is not finite.
+        ConfigError: `out` exists.
+    """
+    step = check_checkpoint(checkpoint)
+    config = json.loads((checkpoint / "model" / "config.json").read_text("utf-8"))
+    tokenizer = Tokenizer.from_file(checkpoint / "model" / "tokenizer.json")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        parameters = _write_weights(checkpoint / "model", folder)
+        write_json(folder / "config.json", _portable(config))
+        eos = config["eos_token_id"]
+        write_json(
+            folder / "generation_config.json",
+            {"eos_token_id": [eos], "pad_token_id": eos, "do_sample": False},
+        )
+        (folder / "tokenizer.json").write_bytes(
+            (checkpoint / "model" / "tokenizer.json").read_bytes()
+        )
+        end = next(t for t in ("<|endoftext|>",) if tokenizer.token_id(t) == eos)
+        write_json(
+            folder / "tokenizer_config.json",
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "eos_token": end,
+                "pad_token": end,
+                "clean_up_tokenization_spaces": False,
+                "model_max_length": config["max_position_embeddings"],
+            },
+        )
+        return ModelArtifact.save(
+            folder,
+            out,
+            name=name,
+            family="tabwright",
+            order="spm",
+            max_context=config["max_position_embeddings"],
+            lineage=_lineage(checkpoint, data, step, parameters),
+            validation={"level": "digests", "checks": ["finite weights", "sentinels single-id"]},
+        )
+
+
+def _write_weights(source: Path, target: Path) -> int:
+    """Cast to bf16 and write; returns the number of parameters."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(source / "model.safetensors")
+    for key, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise CorruptArtifact(f"{source}: {key} holds a value that is not finite")
+    halved = {key: tensor.to(torch.bfloat16).contiguous() for key, tensor in weights.items()}
+    save_file(halved, target / "model.safetensors", metadata={"format": "pt"})
+    return sum(tensor.numel() for tensor in weights.values())
+
+
+def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with both key sets: `rope_theta`/`torch_dtype` of 4.x and those of 5.x."""
+    out = dict(config)
+    theta = out.get("rope_parameters", {}).get("rope_theta", out.get("rope_theta"))
+    out |= {"rope_theta": theta, "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
+    out |= {"torch_dtype": "bfloat16", "dtype": "bfloat16", "use_cache": True}
+    return out
+
+
+def _lineage(checkpoint: Path, data: Path, step: int, parameters: int) -> dict[str, Any]:
+    run_folder = checkpoint.parent.parent
+    run = json.loads((run_folder / "run.json").read_text("utf-8"))
+    manifest = read_manifest(data)
+    rows = [json.loads(r) for r in (run_folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    seen = {row["step"]: row for row in rows if row["step"] <= step}
+    losses = [row["held_out_loss"] for row in seen.values() if "held_out_loss" in row]
+    return {
+        "parameters": parameters,
+        "step": step,
+        "tokens_this_run": sum(row["tokens"] for row in seen.values()),
+        "held_out_loss": losses[-1] if losses else None,
+        "config": run["config"],
+        "initial_weights": run.get("init_from"),
+        "data_digest": run["data"],
+        "data_splits": manifest["splits"],
+        "sources": manifest["sources"],
+        "commit": _commit(),
+        "packages": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _commit() -> str | None:
+    """Commit of the code that exports, None outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,75 @@
+"""Which optimizer moves which parameter, and how fast at each step.
+
+Muon (Jordan et al. 2024; the scaling that matches AdamW's step is Liu et al., arXiv 2502.16982)
+orthogonalises the updates of the blocks' matrices; embeddings, head and norms take AdamW.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from training.config import OptimizerSection, ScheduleSection
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Optimizer:
+    """One or two torch optimizers that step together."""
+
+    def __init__(
+        self, named: Iterable[tuple[str, torch.nn.Parameter]], config: OptimizerSection
+    ) -> None:
+        """Split the parameters by their role."""
+        import torch
+
+        matrices: list[torch.nn.Parameter] = []
+        rest: list[torch.nn.Parameter] = []
+        for name, parameter in named:
+            inner = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
+            (matrices if inner else rest).append(parameter)
+        betas = (0.9, 0.95)
+        self._parts: list[tuple[torch.optim.Optimizer, float]] = [
+            (torch.optim.AdamW(rest, config.embedding_lr, betas, weight_decay=0.0),
+             config.embedding_lr)
+        ]  # fmt: skip
+        if config.name == "muon":
+            muon = torch.optim.Muon(
+                matrices,
+                lr=config.lr,
+                weight_decay=config.weight_decay,
+                momentum=0.95,
+                adjust_lr_fn="match_rms_adamw",
+            )
+            self._parts.append((muon, config.lr))
+        else:
+            adamw = torch.optim.AdamW(matrices, config.lr, betas, weight_decay=config.weight_decay)
+            self._parts.append((adamw, config.lr))
+
+    def step(self, share: float) -> None:
+        """Update all parameters at `share` of the peak rates and drop the gradients."""
+        for part, peak in self._parts:
+            for group in part.param_groups:
+                group["lr"] = peak * share
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """State of every part, in order."""
+        return [part.state_dict() for part, _ in self._parts]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Restore what `state_dict` gave."""
+        for (part, _), state in zip(self._parts, states, strict=True):
+            part.load_state_dict(state)
+
+
+def rate_share(step: int, schedule: ScheduleSection) -> float:
+    """Share of the peak rates at `step`: linear warm-up, then half a cosine."""
+    if step < schedule.warmup_steps:
+        return (step + 1) / schedule.warmup_steps
+    done = (step - schedule.warmup_steps) / max(1, schedule.steps - schedule.warmup_steps)
+    cosine = (1 + math.cos(math.pi * min(1.0, done))) / 2
+    return schedule.final_share + (schedule.start_share - schedule.final_share) * cosine
