@@ -78,18 +78,14 @@ class ModelArtifact:
                 f"{SCHEMA_VERSION}; export the model again"
             )
         digests = manifest.get("files")
-        if not isinstance(digests, dict):
-            raise CorruptArtifact(f"{path.name}/{MANIFEST}: 'files' is missing; export again")
+        if not isinstance(digests, dict) or not all(isinstance(d, str) for d in digests.values()):
+            raise CorruptArtifact(f"{path.name}/{MANIFEST}: 'files' is no table of digests")
         _check_files(path, digests)
         tokenizer = Tokenizer.from_file(path / "tokenizer.json")
         fim_json = _read_json(path / "fim.json")
         fim = _bind(path, fim_json, tokenizer)
         config = _read_json(path / "config.json")
-        if tokenizer.vocab_size > int(config.get("vocab_size", 0)):
-            raise CorruptArtifact(
-                f"{path.name}: the tokenizer has {tokenizer.vocab_size} ids, the model "
-                f"{config.get('vocab_size')}"
-            )
+        _check_sizes(path, config, tokenizer, fim_json.get("max_context"))
         return cls(
             path=path,
             name=str(manifest.get("name") or path.name),
@@ -97,7 +93,7 @@ class ModelArtifact:
             config=config,
             tokenizer=tokenizer,
             fim=fim,
-            max_context=int(fim_json["max_context"]),
+            max_context=fim_json["max_context"],
             lineage=manifest.get("lineage", {}),
             validation=manifest.get("validation", {}),
         )
@@ -122,6 +118,9 @@ class ModelArtifact:
         """
         if target.exists():
             raise ConfigError(f"{target} exists; choose another --out or remove it")
+        missing = [n for n in REQUIRED if n != "fim.json" and not (source / n).is_file()]
+        if missing:
+            raise CorruptArtifact(f"{source.name}: missing {', '.join(missing)}")
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
@@ -211,11 +210,26 @@ def _check_files(path: Path, digests: Mapping[str, str]) -> None:
             )
 
 
+def _check_sizes(
+    path: Path, config: Mapping[str, Any], tokenizer: Tokenizer, max_context: object
+) -> None:
+    rows = config.get("vocab_size")
+    if not isinstance(rows, int) or tokenizer.vocab_size > rows:
+        raise CorruptArtifact(
+            f"{path.name}: the tokenizer has {tokenizer.vocab_size} ids, the model {rows!r}"
+        )
+    positions = config.get("max_position_embeddings", max_context)
+    if not isinstance(max_context, int) or not 1 <= max_context <= positions:
+        raise CorruptArtifact(
+            f"{path.name}/fim.json: max_context {max_context!r} does not fit the model's "
+            f"{positions!r} positions"
+        )
+
+
 def _bind(path: Path, fim_json: Mapping[str, Any], tokenizer: Tokenizer) -> FimFormat:
     try:
         fim = FimFormat.bind(fim_json["family"], tokenizer, fim_json["order"])
         expected = {str(k): int(v) for k, v in fim_json["sentinel_ids"].items()}
-        int(fim_json["max_context"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptArtifact(f"{path.name}/fim.json: {error!r}") from error
     except ConfigError as error:

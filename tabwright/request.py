@@ -109,8 +109,8 @@ class Usage:
 class Suggestion:
     """One piece of an answer, in order. The last piece has `finish`; only it has the final `usage`.
 
-    ids, logprobs: the tokens generated since the piece before, and the natural-log probability of each.
-    Text that may be the start of a stop string is held back, so they can run ahead of `text`.
+    ids, logprobs: the tokens generated since the piece before, and the natural-log probability of
+    each. Text that may be the start of a stop string is held back, so they can run ahead of `text`.
     """
 
     text: str
