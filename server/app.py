@@ -1,0 +1,214 @@
+"""Wiring: one FastAPI application out of an engine and settings, and which error has which status.
+
+    POST /v1/completions → read_call → claims → handler(call) → Answer | EventStream
+
+`create_app` takes an engine that is up and leaves it so; who made it closes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from server.admission import Admission, Unauthorized, check_key
+from server.completer import Completer
+from server.event_stream import Counter, JsonResponse, Problem, problem_response
+from server.gateway import (
+    BodyTooLarge,
+    BodyTooSlow,
+    Call,
+    Gateway,
+    IdeProtocol,
+    Route,
+    read_call,
+)
+from server.health import add_health
+from server.inflight import EndReason, Inflight
+from server.metrics import Metrics, RequestOutcome
+from server.prompt import ContextTooLong, PromptBuilder
+from server.protocols import PROTOCOLS
+from server.settings import ServerSettings
+from tabwright import __version__
+from tabwright.engine import CompletionEngine
+from tabwright.errors import (
+    Broken,
+    Busy,
+    CallerError,
+    DeadlineExceeded,
+    InvalidRequest,
+    RateLimited,
+    TabwrightError,
+    Unavailable,
+    UnknownModel,
+)
+
+# First match counts: leaves that HTTP has an own status for, then the branches.
+_STATUS: tuple[tuple[type[TabwrightError], int, RequestOutcome], ...] = (
+    (Unauthorized, 401, RequestOutcome.CALLER_ERROR),
+    (UnknownModel, 404, RequestOutcome.CALLER_ERROR),
+    (BodyTooSlow, 408, RequestOutcome.CALLER_ERROR),
+    (BodyTooLarge, 413, RequestOutcome.CALLER_ERROR),
+    (CallerError, 400, RequestOutcome.CALLER_ERROR),
+    (RateLimited, 429, RequestOutcome.BUSY),
+    (Busy, 503, RequestOutcome.BUSY),
+    (Unavailable, 503, RequestOutcome.UNAVAILABLE),
+    (Broken, 500, RequestOutcome.BROKEN),
+)
+_CODES: dict[type[TabwrightError], str] = {
+    Unauthorized: "invalid_api_key",
+    UnknownModel: "model_not_found",
+    ContextTooLong: "context_length_exceeded",
+}
+_CANCELLED_STATUS = 499  # understood by Continue and Copilot, retried by none
+
+
+def create_app(engine: CompletionEngine, settings: ServerSettings) -> FastAPI:
+    """Build the gateway around `engine`; its parts are on `app.state.gateway`."""
+    metrics = Metrics()
+    inflight = Inflight(metrics.ended)
+    admission = Admission(settings.max_running, settings.max_waiting)
+    prompts = PromptBuilder(engine.artifact, engine.max_context)
+    gateway = Gateway(
+        settings=settings,
+        artifact=engine.artifact,
+        max_context=engine.max_context,
+        completer=Completer(engine, admission, prompts),
+        counter=Counter(inflight, metrics, problem_of),
+    )
+    metrics.watch(engine, admission)
+    app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)
+    app.state.gateway = gateway
+    add_health(app, engine, inflight, metrics)
+    protocols = [_load(target)(gateway) for target in PROTOCOLS.values()]
+    paths = _by_path(protocols)
+    for rows in paths.values():
+        _add_route(app, gateway, rows)
+    _describe(app, paths)
+    _speak_on_unknown_paths(app, protocols[-1])
+    return app
+
+
+def problem_of(fault: TabwrightError | EndReason | None) -> Problem:
+    """Map an error, the reason of an early end, or None (a bug) to what HTTP says about it."""
+    if isinstance(fault, EndReason):
+        if fault is EndReason.DEADLINE:
+            late = problem_of(DeadlineExceeded("the request took too long; ask for less"))
+            return _cancelled(late.status, late.code, late.message, late.retry_after_s)
+        if fault is EndReason.SHUTDOWN:
+            return _cancelled(503, "shutting_down", "the gateway is shutting down", 1.0)
+        return _cancelled(_CANCELLED_STATUS, fault.value, f"the request was ended: {fault.value}")
+    if fault is None:
+        return Problem(500, "internal_error", "the gateway made an error", RequestOutcome.BROKEN)
+    status, outcome = next((s, o) for kind, s, o in _STATUS if isinstance(fault, kind))
+    return Problem(
+        status,
+        _CODES.get(type(fault)) or re.sub(r"(?<!^)(?=[A-Z])", "_", type(fault).__name__).lower(),
+        str(fault),
+        outcome,
+        param=fault.field if isinstance(fault, InvalidRequest) else None,
+        retry_after_s=fault.retry_after_s if isinstance(fault, Busy) else None,
+    )
+
+
+def _cancelled(status: int, code: str, message: str, retry_after_s: float | None = None) -> Problem:
+    return Problem(status, code, message, RequestOutcome.CANCELLED, retry_after_s=retry_after_s)
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+Row = tuple[IdeProtocol, Route]
+
+
+def _by_path(protocols: Iterable[IdeProtocol]) -> dict[tuple[str, str], list[Row]]:
+    paths: dict[tuple[str, str], list[Row]] = {}
+    for protocol in protocols:
+        for route in protocol.routes():
+            paths.setdefault((route.method, route.path), []).append((protocol, route))
+    return paths
+
+
+def _add_route(app: FastAPI, gateway: Gateway, rows: Sequence[Row]) -> None:
+    """Serve one path; the last of `rows` speaks for a call that no protocol has claimed yet."""
+
+    async def endpoint(request: Request) -> ASGIApp:
+        protocol, route = rows[-1]
+        try:
+            check_key(request.headers.get("authorization"), gateway.settings.api_key)
+            call = await read_call(request, gateway.settings)
+            protocol, route = _claimant(rows, call)
+            return await route.handler(call)
+        except TabwrightError as error:
+            problem = problem_of(error)
+            gateway.counter.metrics.refused(protocol.name, problem.outcome)
+            return problem_response(protocol, problem)
+        except ClientDisconnect:
+            return Response(status_code=_CANCELLED_STATUS)  # nobody reads it
+
+    # A plain route: FastAPI's own would copy and serialise what already is a response.
+    path, method = rows[0][1].path, rows[0][1].method
+    app.add_route(path, endpoint, methods=[method])  # type: ignore[arg-type]
+
+
+def _claimant(rows: Sequence[Row], call: Call) -> Row:
+    for row in rows:
+        claims = row[1].claims
+        if claims is None or claims(call.body):
+            return row
+    return rows[-1]
+
+
+def _describe(app: FastAPI, paths: dict[tuple[str, str], list[Row]]) -> None:
+    """Serve an OpenAPI document made from the wire models."""
+    schemas: dict[str, Any] = {}
+    described: dict[str, Any] = {}
+    for (method, path), rows in paths.items():
+        operation: dict[str, Any] = {"responses": {"200": {"description": "the answer"}}}
+        models = [route.wire for _, route in rows if route.wire]
+        for model in models:
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+        if models:
+            refs = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+            content = {"application/json": {"schema": {"anyOf": refs}}}
+            operation["requestBody"] = {"required": True, "content": content}
+        parameters = re.findall(r"{(\w+)", path)
+        if parameters:
+            operation["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in parameters
+            ]
+        plain = re.sub(r":\w+}", "}", path)
+        described.setdefault(plain, {})[method.lower()] = operation
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": app.title, "version": app.version},
+        "paths": described,
+        "components": {"schemas": schemas},
+    }
+    app.openapi = lambda: document  # type: ignore[method-assign]
+
+
+def _speak_on_unknown_paths(app: FastAPI, protocol: IdeProtocol) -> None:
+    async def answer(_: Request, error: Exception) -> JsonResponse:
+        assert isinstance(error, HTTPException)
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        problem = Problem(error.status_code, code, error.detail, RequestOutcome.CALLER_ERROR)
+        return problem_response(protocol, problem)
+
+    async def broken(_: Request, error: Exception) -> JsonResponse:
+        del error  # starlette logs it
+        return problem_response(protocol, problem_of(None))
+
+    app.add_exception_handler(HTTPException, answer)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, broken)  # type: ignore[arg-type]

@@ -1,0 +1,78 @@
+"""Several generations for one request: n choices, several prompts, each with its own seed.
+
+Greedy choices are all equal, so they are generated once and shown n times. The pieces of different
+choices come in any order, the pieces of one in theirs. The first failure ends the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import anyio
+
+from server.completer import Completer
+from server.inflight import Running
+from tabwright.request import CompletionRequest, Suggestion, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One generation for prompt number `prompt`, shown as the choices `indices`."""
+
+    prompt: int
+    indices: tuple[int, ...]
+    request: CompletionRequest
+
+
+Take = Callable[[Choice, Suggestion], Awaitable[None]]
+
+
+def spread(requests: Sequence[CompletionRequest], n: int) -> Iterator[Choice]:
+    """Make n choices of every request; choice i of request p has the index p * n + i."""
+    for prompt, request in enumerate(requests):
+        indices = range(prompt * n, prompt * n + n)
+        if request.sampling.temperature == 0:
+            yield Choice(prompt, tuple(indices), request)
+            continue
+        for number, index in enumerate(indices):
+            seed = derived_seed(request.sampling.seed, number)
+            sampling = replace(request.sampling, seed=seed)
+            yield Choice(prompt, (index,), replace(request, sampling=sampling))
+
+
+def derived_seed(seed: int | None, number: int) -> int | None:
+    """The seed of choice `number`: the request's own for the first, far from it for the others."""
+    if seed is None or number == 0:
+        return seed
+    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
+
+
+async def generate(
+    completer: Completer, choices: Sequence[Choice], running: Running, take: Take
+) -> Usage:
+    """Run all choices side by side, hand every piece to `take`, return the summed usage."""
+    prompt_tokens: dict[int, int] = {}
+    completion_tokens = 0
+
+    async def one(choice: Choice, patient: bool) -> None:
+        nonlocal completion_tokens
+        async with completer.complete(choice.request, running, patient=patient) as pieces:
+            async for piece in pieces:
+                await take(choice, piece)
+                if piece.finish:
+                    prompt_tokens[choice.prompt] = piece.usage.prompt_tokens
+                    completion_tokens += piece.usage.completion_tokens * len(choice.indices)
+
+    if len(choices) == 1:
+        await one(choices[0], False)
+    else:
+        try:
+            async with anyio.create_task_group() as tasks:
+                for place, choice in enumerate(choices):
+                    tasks.start_soon(one, choice, place > 0)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+    return Usage(sum(prompt_tokens.values()), completion_tokens)

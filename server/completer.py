@@ -1,0 +1,93 @@
+"""THE MAIN PATH of one completion: permit → prompt → engine → text → stops → pieces.
+
+It runs inside the scope that `server.inflight` opened; a cancel arrives here as a cancellation of
+whatever is awaited, and leaving the blocks gives back the permit and the engine's slot. Protocols,
+HTTP and metrics are not known here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import anyio.to_thread
+
+from server.admission import Admission
+from server.inflight import Running
+from server.postprocess.stops import StopScanner
+from server.prompt import BuiltPrompt, PromptBuilder
+from tabwright.engine import CompletionEngine, Tokens
+from tabwright.errors import EngineFailed
+from tabwright.request import CompletionRequest, Finish, Suggestion, Usage
+
+_LONG_TEXT = 50_000  # tokenising more would hold up every other request for milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Completer:
+    """Completes text with one engine."""
+
+    engine: CompletionEngine
+    admission: Admission
+    prompts: PromptBuilder
+
+    @asynccontextmanager
+    async def complete(
+        self, request: CompletionRequest, running: Running, *, patient: bool = False
+    ) -> AsyncIterator[AsyncIterator[Suggestion]]:
+        """Run one completion; iterate over its pieces inside the block.
+
+        Raises:
+            EngineOverloaded: no slot and no place in line.
+            InvalidRequest: the prompt does not fit, or the engine cannot take it.
+            EngineUnavailable: the engine is not up.
+            EngineFailed: it died on the way; also while iterating.
+        """
+        async with self.admission.permit(patient=patient):
+            prompt = await self._prompt(request)
+            async with (
+                self.engine.stream(prompt.ids, prompt.sampling) as tokens,
+                aclosing(self._pieces(request, prompt, tokens, running)) as pieces,
+            ):
+                yield pieces
+
+    async def _prompt(self, request: CompletionRequest) -> BuiltPrompt:
+        if request.suffix is None and len(request.prefix) > _LONG_TEXT:
+            return await anyio.to_thread.run_sync(self.prompts.build, request)
+        return self.prompts.build(request)
+
+    async def _pieces(
+        self,
+        request: CompletionRequest,
+        prompt: BuiltPrompt,
+        tokens: AsyncIterator[Tokens],
+        running: Running,
+    ) -> AsyncGenerator[Suggestion, None]:
+        text_of = self.engine.artifact.tokenizer.detokenizer(prompt.ids)
+        stops = StopScanner(request.stop)
+        generated = 0
+        ids: tuple[int, ...] = ()
+        logprobs: tuple[float, ...] = ()
+        async for new in tokens:
+            if running.first_token_at is None:
+                running.first_token_at = time.perf_counter()
+            running.tokens += len(new.ids)
+            generated += len(new.ids)
+            ids, logprobs = ids + new.ids, logprobs + new.logprobs
+            text = text_of.push(new.ids)
+            if new.finish:
+                text += text_of.flush()
+            text, stopped = stops.push(text)
+            if new.finish and not stopped:
+                text += stops.flush()
+            finish = Finish.STOP if stopped else new.finish
+            if finish:
+                usage = Usage(len(prompt.ids), generated)
+                yield Suggestion(text, finish, usage, logprobs, ids)
+                return
+            if text:
+                yield Suggestion(text, logprobs=logprobs, ids=ids)
+                ids = logprobs = ()
+        raise EngineFailed("the engine's stream ended without saying why")

@@ -1,0 +1,214 @@
+"""Answers that own the scope of their request: one JSON body, or server-sent events.
+
+The status line of a stream waits for its first piece, so an engine that fails before the first
+token is a proper HTTP status in the client's dialect; what fails later is an error event. Both run
+inside `Inflight.run`, so the client's leaving ends either of them at once. What an error *looks*
+like belongs to the protocol file (`Dialect`), which status it has to `server.app`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
+
+from server.inflight import EndReason, Inflight, Running
+from server.metrics import Metrics, RequestOutcome
+from tabwright.errors import TabwrightError
+
+logger = logging.getLogger(__name__)
+
+Emit = Callable[[bytes], Awaitable[None]]
+_LAST_WORDS_S = 5.0  # a client that does not read may not hold a finished request open
+_JSON = (b"content-type", b"application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong, before a dialect gives it a shape."""
+
+    status: int
+    code: str
+    message: str
+    outcome: RequestOutcome
+    param: str | None = None
+    retry_after_s: float | None = None
+
+
+class Dialect(Protocol):
+    """How one protocol says that something went wrong."""
+
+    @property
+    def name(self) -> str:
+        """The protocol's name, a metric label."""
+
+    def error_body(self, problem: Problem) -> Mapping[str, Any]:
+        """The JSON object of an error answer or error event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Where requests run and are counted. `problem_of` maps an error to its status."""
+
+    inflight: Inflight
+    metrics: Metrics
+    problem_of: Callable[[TabwrightError | EndReason | None], Problem]
+
+
+def event(body: Mapping[str, Any]) -> bytes:
+    """Frame one JSON object as a server-sent event."""
+    return b"data: " + to_json(body) + b"\n\n"
+
+
+class JsonResponse:
+    """A finished JSON answer, compact: llama.vim cannot read a blank after a colon."""
+
+    def __init__(
+        self,
+        body: Mapping[str, Any],
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Render `body`."""
+        self.status = status
+        self.body = to_json(body)
+        self.headers = dict(headers or {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        del scope, receive
+        headers = [_JSON, (b"content-length", str(len(self.body)).encode())]
+        headers += [(k.encode(), v.encode()) for k, v in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def problem_response(dialect: Dialect, problem: Problem, request_id: str = "") -> JsonResponse:
+    """Say in `dialect` what went wrong."""
+    headers = {"x-request-id": request_id} if request_id else {}
+    if problem.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, round(problem.retry_after_s)))
+        headers["retry-after-ms"] = str(max(1, round(problem.retry_after_s * 1000)))
+    if problem.status == 413:
+        headers["connection"] = "close"  # the rest of the body is not worth reading
+    return JsonResponse(dialect.error_body(problem), problem.status, headers)
+
+
+class Answer:
+    """One JSON object, computed while the client is watched."""
+
+    def __init__(
+        self,
+        counter: Counter,
+        running: Running,
+        dialect: Dialect,
+        work: Callable[[], Awaitable[Mapping[str, Any]]],
+    ) -> None:
+        """Answer with what `work` returns."""
+        self._counter = counter
+        self._running = running
+        self._dialect = dialect
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the request and send the answer, or what went wrong, or nothing if nobody listens."""
+        body: Mapping[str, Any] = {}
+
+        async def work() -> None:
+            nonlocal body
+            body = await self._work()
+
+        problem = await _run(self._counter, self._running, receive, work)
+        if self._running.reason is EndReason.DISCONNECT:
+            return
+        request_id = self._running.alias or self._running.request_id
+        response = (
+            JsonResponse(body, headers={"x-request-id": request_id})
+            if problem is None
+            else problem_response(self._dialect, problem, request_id)
+        )
+        with anyio.move_on_after(_LAST_WORDS_S):
+            await response(scope, receive, send)
+
+
+class EventStream:
+    """Server-sent events, produced while the client is watched."""
+
+    def __init__(
+        self,
+        counter: Counter,
+        running: Running,
+        dialect: Dialect,
+        work: Callable[[Emit], Awaitable[None]],
+        last: bytes = b"",
+    ) -> None:
+        """Send the frames that `work` emits, then `last`."""
+        self._counter = counter
+        self._running = running
+        self._dialect = dialect
+        self._work = work
+        self._last = last
+        self._started = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the request; the status line goes out with the first frame."""
+
+        turn = anyio.Lock(fast_acquire=True)  # several choices emit side by side
+
+        async def emit(frame: bytes) -> None:
+            async with turn:
+                if not self._started:
+                    self._started = True
+                    await send(self._start())
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+
+        problem = await _run(self._counter, self._running, receive, lambda: self._work(emit))
+        if self._running.reason is EndReason.DISCONNECT:
+            return
+        with anyio.move_on_after(_LAST_WORDS_S):
+            if problem is None:
+                await emit(self._last)
+            elif not self._started:
+                request_id = self._running.alias or self._running.request_id
+                await problem_response(self._dialect, problem, request_id)(scope, receive, send)
+                return
+            else:
+                await emit(event(self._dialect.error_body(problem)))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _start(self) -> dict[str, Any]:
+        request_id = self._running.alias or self._running.request_id
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),  # nginx would collect the pieces otherwise
+            (b"x-request-id", request_id.encode()),
+        ]
+        return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+async def _run(
+    counter: Counter, running: Running, receive: Receive, work: Callable[[], Awaitable[None]]
+) -> Problem | None:
+    """Run `work` in the request's scope and count how it ended."""
+    problem: Problem | None = None
+    try:
+        reason = await counter.inflight.run(running, receive, work)
+        if reason is not None:
+            problem = counter.problem_of(reason)
+    except TabwrightError as error:
+        problem = counter.problem_of(error)
+        if problem.status >= 500:
+            logger.warning(
+                "request failed", extra={"request_id": running.request_id, "code": problem.code}
+            )
+    except Exception:  # process boundary: the client gets its dialect's error, we get the trace
+        logger.exception("request broke", extra={"request_id": running.request_id})
+        problem = counter.problem_of(None)
+    counter.metrics.finished(running, problem.outcome if problem else RequestOutcome.OK)
+    return problem

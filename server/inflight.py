@@ -1,0 +1,170 @@
+"""The cancel scope of every running request, and every way to end one before its time.
+
+    disconnect   the client closed its connection (a watcher on ASGI `receive()` after the body)
+    superseded   a newer request of the same editor session arrived
+    requested    somebody cancelled it by its id
+    deadline     its time is over
+    shutdown     the gateway is going down and the drain limit has passed
+
+All of them cancel one scope, so whatever runs inside, queued, streaming or not, ends the same way,
+and leaving `async with engine.stream(...)` frees the slot. Each end is counted by reason together
+with the tokens that were generated for nothing. Read `Inflight.run` first.
+
+The watch on the connection is owned here because frameworks differ: starlette watches streaming
+responses only, and not at all under ASGI 2.4.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import anyio
+from starlette.types import Receive
+
+from tabwright.errors import Unavailable
+
+
+class EndReason(StrEnum):
+    """Why a request was ended from outside."""
+
+    DISCONNECT = "disconnect"
+    SUPERSEDED = "superseded"
+    REQUESTED = "requested"
+    DEADLINE = "deadline"
+    SHUTDOWN = "shutdown"
+
+
+class ShuttingDown(Unavailable):
+    """The gateway is draining and takes no new requests."""
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """One request on its way. `tokens` and `first_token_at` are written by the completer."""
+
+    request_id: str
+    protocol: str
+    alias: str | None = None
+    session: str | None = None
+    deadline_s: float | None = None
+    tokens: int = 0
+    started_at: float = field(default_factory=time.perf_counter)
+    first_token_at: float | None = None
+    reason: EndReason | None = None
+    done: bool = False
+    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def end(self, reason: EndReason) -> None:
+        """Cancel everything this request runs; the first reason counts, and none after the work."""
+        if self.reason is None and not self.done:
+            self.reason = reason
+            self._scope.cancel()
+
+
+class Inflight:
+    """All requests that are running now."""
+
+    def __init__(self, on_end: Callable[[EndReason, int], None]) -> None:
+        """Report every ended request to `on_end(reason, wasted_tokens)`."""
+        self._on_end = on_end
+        self._running: set[Running] = set()
+        self._sessions: dict[str, Running] = {}
+        self._empty = anyio.Event()
+        self.draining = False
+
+    def __len__(self) -> int:
+        """Count the requests."""
+        return len(self._running)
+
+    async def run(
+        self, running: Running, receive: Receive, work: Callable[[], Awaitable[None]]
+    ) -> EndReason | None:
+        """Do `work` until it is done or one of the reasons ends it; say which, None when done.
+
+        `receive` must have delivered the whole body. Exceptions of `work` come out as they are.
+
+        Raises:
+            ShuttingDown: the gateway takes no new requests.
+        """
+        if self.draining:
+            raise ShuttingDown("the gateway is shutting down; try again elsewhere or later")
+        self._enter(running)
+        scope = running._scope
+        if running.deadline_s is not None:
+            scope.deadline = anyio.current_time() + running.deadline_s
+        reason: EndReason | None = (
+            EndReason.SHUTDOWN
+        )  # if the task itself is cancelled from outside
+        try:
+            with scope:
+                await _watched(running, receive, work)
+            reason = (running.reason or EndReason.DEADLINE) if scope.cancelled_caught else None
+        except Exception:
+            reason = None
+            raise
+        finally:
+            self._leave(running)
+            if reason is not None:
+                self._on_end(reason, running.tokens)
+        return reason
+
+    def cancel(self, request_id: str) -> int:
+        """End the requests with this id, ours or the client's; return how many there were."""
+        found = [r for r in self._running if request_id in (r.request_id, r.alias)]
+        for running in found:
+            running.end(EndReason.REQUESTED)
+        return len(found)
+
+    async def drain(self, limit_s: float) -> None:
+        """Take no new requests, let the running ones finish within `limit_s`, end the rest."""
+        self.draining = True
+        with anyio.move_on_after(limit_s):
+            await self._until_empty()
+        for running in tuple(self._running):
+            running.end(EndReason.SHUTDOWN)
+        with anyio.move_on_after(2):  # the time their answers need to leave
+            await self._until_empty()
+
+    async def _until_empty(self) -> None:
+        while self._running:
+            self._empty = anyio.Event()
+            await self._empty.wait()
+
+    def _enter(self, running: Running) -> None:
+        self._running.add(running)
+        if running.session is not None:
+            older = self._sessions.get(running.session)
+            self._sessions[running.session] = running
+            if older is not None:
+                older.end(EndReason.SUPERSEDED)
+
+    def _leave(self, running: Running) -> None:
+        self._running.discard(running)
+        if running.session is not None and self._sessions.get(running.session) is running:
+            del self._sessions[running.session]
+        if not self._running:
+            self._empty.set()
+
+
+async def _watched(running: Running, receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_watch, running, receive)
+            await work()
+            running.done = True
+            tasks.cancel_scope.cancel()
+    except ExceptionGroup as group:
+        if len(group.exceptions) == 1:  # the watcher never raises, so this is what `work` raised
+            raise group.exceptions[0] from None
+        raise
+
+
+async def _watch(running: Running, receive: Receive) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            running.end(EndReason.DISCONNECT)
+            return

@@ -1,0 +1,126 @@
+"""What the gateway counts, in Prometheus form.
+
+Label sets are closed: protocols, outcomes and reasons are ours, nothing of a request's text or name
+becomes a label. Each `Metrics` has its own registry, so two gateways in one process do not mix.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from server.admission import Admission
+from server.inflight import EndReason, Running
+from tabwright.engine import CompletionEngine
+
+_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
+
+
+class RequestOutcome(StrEnum):
+    """How a request ended, by who must act."""
+
+    OK = "ok"
+    CALLER_ERROR = "caller_error"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+    BROKEN = "broken"
+    CANCELLED = "cancelled"
+
+
+class EventKind(StrEnum):
+    """What an editor reports about a suggestion."""
+
+    VIEW = "view"
+    SELECT = "select"
+    DISMISS = "dismiss"
+
+
+class Metrics:
+    """Counters, histograms and gauges of one gateway."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "tabwright_requests", "Completion requests", ("protocol", "outcome"), registry=registry
+        )
+        self._cancels = Counter(
+            "tabwright_cancels", "Requests ended early", ("reason",), registry=registry
+        )
+        self._wasted = Counter(
+            "tabwright_wasted_tokens",
+            "Tokens generated for requests that were ended early",
+            ("reason",),
+            registry=registry,
+        )
+        self._generated = Counter(
+            "tabwright_generated_tokens", "Tokens generated", registry=registry
+        )
+        self._events = Counter(
+            "tabwright_editor_events", "Reports by editors", ("kind",), registry=registry
+        )
+        self._first_token = Histogram(
+            "tabwright_time_to_first_token_seconds",
+            "From the parsed request to the first token",
+            ("protocol",),
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._duration = Histogram(
+            "tabwright_request_seconds",
+            "From the parsed request to the end of the answer",
+            ("protocol",),
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        for reason in EndReason:
+            self._cancels.labels(reason)
+            self._wasted.labels(reason)
+        for kind in EventKind:
+            self._events.labels(kind)
+
+    def finished(self, running: Running, outcome: RequestOutcome) -> None:
+        """Count one request with its times."""
+        self.refused(running.protocol, outcome)
+        self._generated.inc(running.tokens)
+        elapsed = time.perf_counter() - running.started_at
+        self._duration.labels(running.protocol).observe(elapsed)
+        if running.first_token_at is not None:
+            first = running.first_token_at - running.started_at
+            self._first_token.labels(running.protocol).observe(first)
+
+    def refused(self, protocol: str, outcome: RequestOutcome) -> None:
+        """Count one request that never started."""
+        self._requests.labels(protocol, outcome).inc()
+
+    def ended(self, reason: EndReason, wasted_tokens: int) -> None:
+        """Count one request that was ended early."""
+        self._cancels.labels(reason).inc()
+        self._wasted.labels(reason).inc(wasted_tokens)
+
+    def event(self, kind: EventKind) -> None:
+        """Count one report of an editor."""
+        self._events.labels(kind).inc()
+
+    def watch(self, engine: CompletionEngine, admission: Admission) -> None:
+        """Show what the engine and the waiting line hold at the moment of asking."""
+        self._gauge("admitted", "Completions that hold a slot", lambda: admission.running)
+        self._gauge("in_line", "Completions that wait for a slot", lambda: admission.waiting)
+        for name, text in (
+            ("running", "Requests the engine runs"),
+            ("waiting", "Requests that wait inside the engine"),
+            ("kv_blocks_used", "KV blocks held"),
+            ("kv_blocks_total", "KV blocks there are"),
+            ("restarts", "Times the engine's worker was started again"),
+        ):
+            self._gauge(f"engine_{name}", text, lambda name=name: getattr(engine.stats(), name))  # type: ignore[misc]
+
+    def exposition(self) -> bytes:
+        """Render everything as Prometheus text."""
+        return generate_latest(self.registry)
+
+    def _gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        Gauge(f"tabwright_{name}", text, registry=self.registry).set_function(read)

@@ -1,0 +1,158 @@
+"""From a request to prompt ids that fit the context exactly.
+
+    budget = context - answer - sentinels - header,  shared by prefix and suffix
+
+A prefix is cut at its start and a suffix at its end, at line borders. The place of a cut is chosen
+so that it stays where it is while somebody types: the suffix's share does not depend on single
+characters of the prefix, and the prefix is cut on a grid of absolute positions. So with the suffix
+in front (SPM order) almost the whole prompt is in the engine's prefix cache on the next keystroke.
+
+A plain prompt (no suffix) is never cut: it is refused when it does not fit. Snippets of other files
+are not used yet. Read `PromptBuilder.build` first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tabwright.artifact import ModelArtifact
+from tabwright.errors import InvalidRequest
+from tabwright.request import CompletionRequest, SamplingParams
+
+WINDOW_CHARS_PER_TOKEN = 8  # text further away than this is not even tokenised
+LONGEST_TOKEN_CHARS = 128
+HEADER_CHARS = 96
+
+
+class ContextTooLong(InvalidRequest):
+    """The prompt does not fit into the model's context."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltPrompt:
+    """Ids for the engine, and the sampling with `max_tokens` that fits beside them."""
+
+    ids: tuple[int, ...]
+    sampling: SamplingParams
+
+
+class PromptBuilder:
+    """Builds prompts for one model."""
+
+    def __init__(self, artifact: ModelArtifact, max_context: int) -> None:
+        """Build for `artifact`, whose engine takes `max_context` tokens of prompt and answer."""
+        self._artifact = artifact
+        self._tokenizer = artifact.tokenizer
+        self._fim = artifact.fim
+        self._context = max_context
+
+    def build(self, request: CompletionRequest) -> BuiltPrompt:
+        """Lay out the prompt.
+
+        Raises:
+            ContextTooLong: a plain prompt leaves no room for one token of answer.
+            InvalidRequest: a token id outside the vocabulary.
+        """
+        if request.prompt_ids is not None:
+            ids = self._checked(request.prompt_ids)
+        elif request.suffix is None:
+            ids = self._plain(request.prefix)
+        else:
+            ids = self._fill(request, request.suffix)
+        if (
+            not ids
+        ):  # a model without a beginning-of-text token starts after the end of another text
+            ids = [self._fim.stop_ids[0]]
+        room = self._context - len(ids)
+        if room < 1:
+            raise ContextTooLong(
+                "prompt",
+                f"{len(ids)} tokens",
+                f"the model's context is {self._context} tokens with the answer; send less",
+            )
+        sampling = replace(
+            request.sampling,
+            max_tokens=min(request.sampling.max_tokens, room),
+            stop_token_ids=(*request.sampling.stop_token_ids, *self._fim.stop_ids),
+        )
+        return BuiltPrompt(tuple(ids), sampling)
+
+    def _checked(self, ids: tuple[int, ...]) -> list[int]:
+        size = self._artifact.vocab_size
+        for token_id in ids:
+            if not 0 <= token_id < size:
+                raise InvalidRequest("prompt", token_id, f"token ids go from 0 to {size - 1}")
+        return list(ids)
+
+    def _plain(self, text: str) -> list[int]:
+        if len(text) > self._context * LONGEST_TOKEN_CHARS:
+            raise ContextTooLong(
+                "prompt",
+                f"{len(text)} characters",
+                f"the model's context is {self._context} tokens with the answer; send less",
+            )
+        return self._fim.prompt(self._tokenizer.encode(text), None)
+
+    def _fill(self, request: CompletionRequest, suffix: str) -> list[int]:
+        answer = request.sampling.max_tokens
+        if answer > self._context // 2:
+            # Clients that know no limit send thousands; half a context of answer is no wish.
+            answer = self._context // 4
+        header = self._fim.header(short_path(request.path), self._tokenizer)
+        budget = self._context - answer - self._fim.overhead(fill=True) - len(header)
+        if budget < len(header):
+            header, budget = [], budget + len(header)
+        before, after = self._share(request.prefix, suffix, budget)
+        return self._fim.prompt(before, after, header)
+
+    def _share(self, prefix: str, suffix: str, budget: int) -> tuple[list[int], list[int]]:
+        """Cut both to `budget` tokens: a quarter for the suffix, more if the prefix is short."""
+        before = self._tokenizer.encode(prefix[-budget * WINDOW_CHARS_PER_TOKEN :])
+        step = max(1, budget // 8)
+        wanted = -(-len(before) // step) * step
+        after = self._start_of(suffix, max(budget // 4, budget - wanted))
+        room = budget - len(after)
+        if len(prefix) > budget * WINDOW_CHARS_PER_TOKEN or len(before) > room:
+            before = self._end_of(prefix, room)
+        return before, after
+
+    def _start_of(self, text: str, allowed: int) -> list[int]:
+        """Ids of the first whole lines of `text`, or of part of its first line."""
+        window = text[: allowed * WINDOW_CHARS_PER_TOKEN]
+        ids = self._tokenizer.encode(window)
+        if len(ids) <= allowed:
+            if len(window) == len(text):
+                return ids
+            kept = window
+        else:
+            kept = self._tokenizer.decode(ids[:allowed])
+        lines = kept[: kept.rfind("\n") + 1]
+        whole = self._tokenizer.encode(lines)
+        return (whole or ids)[:allowed]
+
+    def _end_of(self, text: str, allowed: int) -> list[int]:
+        """Ids of the end of `text`, from a line start near a grid of absolute positions."""
+        start = max(0, len(text) - allowed * WINDOW_CHARS_PER_TOKEN)
+        ids = self._tokenizer.encode(text[start:])
+        surplus = max(0, len(ids) - allowed)
+        if start == 0 and surplus == 0:
+            return ids
+        earliest = start + len(self._tokenizer.decode(ids[:surplus]))
+        step = max(1, allowed // 2)
+        while step > 1 and step * 4 > len(text) - earliest:
+            step //= 2  # few characters per token: a coarse grid would throw most of them away
+        place = -(-earliest // step) * step
+        while True:
+            line_start = text.find("\n", max(0, place - 1), place + step) + 1
+            ids = self._tokenizer.encode(text[line_start or place :])
+            if len(ids) <= allowed:
+                return ids
+            place += step
+
+
+def short_path(path: str | None) -> str | None:
+    """The end of a path or file URI: the model needs names and the extension, not a home folder."""
+    if not path:
+        return None
+    plain = path.removeprefix("file://").replace("\\", "/").replace("\n", " ")
+    return "/".join(plain.split("/")[-4:])[-HEADER_CHARS:]

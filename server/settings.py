@@ -1,0 +1,65 @@
+"""Every option of the gateway, stated once. How they are read: `tabwright.settings`."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+BUNDLED_MODEL = Path(__file__).parent / "models" / "tabwright-7m"
+
+
+class ServerSettings(BaseModel):
+    """Options of `tabwright serve`; TOML table `[server]`, variables TABWRIGHT_SERVER_*."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8123, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    engine: Literal["cpu", "scripted"] = Field("cpu", description="engine that runs the model")
+    model: Path = Field(BUNDLED_MODEL, description="model folder")
+    api_key: str | None = Field(
+        None, min_length=1, repr=False, description="key that clients must send as bearer"
+    )
+    allow_open: bool = Field(
+        False, description="listen beyond this machine although there is no API key"
+    )
+    max_running: int = Field(8, ge=1, description="completions that run at the same time")
+    max_waiting: int = Field(64, ge=0, description="completions that may wait for a slot")
+    max_choices: int = Field(128, ge=1, description="prompts times n of one request")
+    max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body")
+    max_connections: int = Field(1024, ge=1, description="connections at the same time")
+    header_timeout_s: float = Field(10, gt=0, description="time for a request's headers")
+    body_timeout_s: float = Field(10, gt=0, description="time for a request's body")
+    deadline_s: float = Field(60, gt=0, description="time for one completion request")
+    drain_s: float = Field(10, ge=0, description="time for running requests after a stop signal")
+    default_temperature: float = Field(
+        0.2, ge=0, le=2, description="OpenAI requests that name no temperature"
+    )
+    editor_max_tokens: int = Field(
+        64, ge=1, description="answer length in protocols where the client names none"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
+    )
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> ServerSettings:
+        if not self.api_key and not self.allow_open and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host!r} is reachable from other machines: set api_key, or allow_open "
+                "if everyone on the network may use it"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
