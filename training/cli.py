@@ -101,8 +101,8 @@ def _tokenizer(args: argparse.Namespace) -> int:
 
     def room(text: str) -> bool:
         nonlocal left
-        left -= len(text)
-        return left > 0
+        had, left = left, left - len(text)
+        return had > 0
 
     sample = list(takewhile(room, texts))
     train_tokenizer(sample, args.vocab_size, args.out)

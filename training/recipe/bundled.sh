@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The bundled model from nothing: about two hours on two CPU cores. Run from the repository's root
+# in an environment with the `train` and `cpu` extras.
+set -euo pipefail
+
+# 1. Raw code: permissively licensed packages, pinned; the standard library is already here.
+python -m pip install --quiet --no-deps --only-binary=:all: --target data/site \
+  -r training/recipe/requirements.txt
+
+# 2. An own vocabulary, then shards; four whole projects are held out.
+tabwright train tokenizer --sources training/recipe/sources.toml --out data/tokenizer.json
+tabwright train shards --sources training/recipe/sources.toml --tokenizer data/tokenizer.json \
+  --out data/shards
+
+# 3. Most tokens in rows of 512, the last in rows of 1,024 while the rate falls to zero.
+tabwright train run --config tiny --data data/shards --out runs/tiny
+tabwright train run --config tiny-long --data data/shards --out runs/tiny-long \
+  --init-from "$(ls -d runs/tiny/checkpoints/step-* | tail -n 1)"
+
+# 4. The artifact that `make serve` serves, and what it is worth.
+tabwright train export --checkpoint "$(ls -d runs/tiny-long/checkpoints/step-* | tail -n 1)" \
+  --data data/shards --out artifacts/tabwright-7m --name tabwright-7m
+tabwright train holes --data data/shards --count 500 --out data/holes.jsonl
+tabwright quality --artifact artifacts/tabwright-7m --holes data/holes.jsonl
