@@ -171,11 +171,11 @@ def main(argv: list[str]) -> int:
     artifact, holes = ModelArtifact.load(args.artifact), read_holes(args.holes)
     results = [anyio.run(measure, artifact, holes, form) for form in formats]
     if args.json:
-        print(json.dumps([asdict(result) for result in results], indent=2))  # noqa: T201
+        print(json.dumps([asdict(result) for result in results], indent=2))
         return 0
-    print("weights  arithmetic  holes  loss    answer loss  exact match")  # noqa: T201
+    print("weights  arithmetic  holes  loss    answer loss  exact match")
     for r in results:
-        print(  # noqa: T201
+        print(
             f"{r.weights:<8} {r.arithmetic:<11} {r.holes:<6} {r.loss:<7.4f} "
             f"{r.answer_loss:<12.4f} {100 * r.exact_match:.1f} %"
         )

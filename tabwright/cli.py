@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "serve": Command("server.cli:main", "serve completions to editors over HTTP"),
     "train": Command("training.cli:main", "train a tokenizer and a model, export the artifact"),
     "bench": Command("server.bench:main", "measure the engine on this machine"),
+    "quality": Command("server.quality:main", "compare weight formats on held-out holes"),
     "cancel-bench": Command("server.cancel_bench:main", "measure cancellation in its six paths"),
 }
 
