@@ -1,0 +1,81 @@
+"""Importing is free of side effects and of heavy libraries, and arrows point where they may."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.repository.sources import PACKAGES, ROOT, modules
+
+HEAVY = {"torch", "transformers", "openvino", "openvino_genai", "tritonclient", "redis", "locust"}
+WEB = {"fastapi", "starlette", "uvicorn"}
+
+
+def clean_python(code: str, *args: str, cwd: Path = ROOT, timeout_s: float = 120) -> str:
+    """Run code in a new interpreter that inherits nothing but PATH; return its output."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error::SyntaxWarning"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def loaded_by(*names: str) -> set[str]:
+    """Top-level modules in memory after importing `names`."""
+    code = (
+        "import importlib, json, sys\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    )
+    return set(json.loads(clean_python(code, *names)))
+
+
+def test_every_module_imports_in_a_clean_environment_and_prints_nothing() -> None:
+    code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    assert clean_python(code, *modules()) == ""
+
+
+def test_each_package_comes_from_this_repository(tmp_path: Path) -> None:
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
+    )
+    # Not the root, so that what is installed answers: an impostor `server` would show here.
+    found = clean_python(code, *PACKAGES, cwd=tmp_path).splitlines()
+    assert found == [str(ROOT / package / "__init__.py") for package in PACKAGES]
+
+
+def test_the_gateway_imports_without_torch_or_an_engine_library() -> None:
+    assert not loaded_by("server.app", "server.cli") & HEAVY
+
+
+def test_the_commands_and_the_vocabulary_import_without_anything_heavy() -> None:
+    light = [name for name in modules() if name.split(".")[0] in ("tabwright", "evalkit")]
+    assert not loaded_by(*light) & (HEAVY | WEB | {"numpy"})
+
+
+def test_the_import_rules_are_kept() -> None:
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("lint-imports"),
+            "--config",
+            "pyproject.toml",
+            "--no-cache",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
