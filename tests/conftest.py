@@ -1,0 +1,74 @@
+"""What all tests share: the async backend, and services that may be missing.
+
+`@pytest.mark.needs("nginx")` skips a test where nginx is not installed. Under `--require nginx` a
+missing nginx is an error instead, so that a CI job cannot go green by skipping what it is for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CLIENTS = Path(__file__).parent / "integration" / "clients"
+
+
+def _package(*names: str) -> str | None:
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    return f"{', '.join(missing)} not installed" if missing else None
+
+
+def _nginx() -> str | None:
+    found = shutil.which("nginx", path=None) or shutil.which("nginx", path="/usr/sbin:/sbin")
+    return None if found else "nginx not installed (Debian: nginx-light)"
+
+
+def _node() -> str | None:
+    if shutil.which("node") is None:
+        return "node not installed"
+    if not (CLIENTS / "node_modules" / "tabby-agent").is_dir():
+        return "tabby-agent not installed (npm install in tests/integration/clients)"
+    return None
+
+
+# Each answers with the reason why the service is missing, or None.
+SERVICES: dict[str, Callable[[], str | None]] = {
+    "cpu": lambda: _package("openvino", "openvino_genai"),
+    "openvino": lambda: _package("openvino", "openvino_genai"),
+    "torch": lambda: _package("torch", "transformers"),
+    "node": _node,
+    "nginx": _nginx,
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"fail when this service is missing, repeatable: {', '.join(SERVICES)}",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(name): skip where this service is missing")
+    for name in config.getoption("--require"):
+        if name not in SERVICES:
+            raise pytest.UsageError(f"--require {name}: known are {', '.join(SERVICES)}")
+        if reason := SERVICES[name]():
+            raise pytest.UsageError(f"--require {name}: {reason}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        if reason := SERVICES[marker.args[0]]():
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
