@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,20 @@ def make_tiny_artifact(
     max_context: int = 1024,
     order: str = "spm",
     config: Mapping[str, Any] | None = None,
+    missing: Collection[str] = (),
+    biases: bool = False,
 ) -> ModelArtifact:
     """Write the artifact folder `path`, which must not exist, and load it.
 
     tied: the embedding is also the output matrix. dtype: BF16, F16 or F32. config: rows that
-    overwrite `config.json`, for tests of what a reader refuses.
+    overwrite `config.json`; missing: tensors left out; both for tests of what a reader refuses.
+    biases: add those that Qwen2 has.
     """
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder)
-        write_tiny_checkpoint(checkpoint, seed, tied, dtype, shards, max_context, config or {})
+        write_tiny_checkpoint(
+            checkpoint, seed, tied, dtype, shards, max_context, config, missing, biases
+        )
         return ModelArtifact.save(
             checkpoint,
             path,
@@ -87,6 +92,8 @@ def write_tiny_checkpoint(
     shards: int = 1,
     max_context: int = 1024,
     overrides: Mapping[str, Any] | None = None,
+    missing: Collection[str] = (),
+    biases: bool = False,
 ) -> None:
     """Write a plain Hugging Face checkpoint folder; transformers reads it too."""
     tokenizer = tiny_tokenizer()
@@ -99,7 +106,12 @@ def write_tiny_checkpoint(
         folder / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"},
     )
-    weights = dict(_weights(config, np.random.default_rng(seed)))
+    rng = np.random.default_rng(seed)
+    weights = dict(_weights(config, rng))
+    if biases:
+        weights |= dict(_biases(weights, rng))
+    for name_missing in missing:
+        del weights[name_missing]
     _write_weights(folder, weights, dtype, shards)
 
 
@@ -169,8 +181,18 @@ def _weights(config: Mapping[str, Any], rng: np.random.Generator) -> Iterator[tu
         yield "lm_head.weight", matrix(config["vocab_size"], width)
 
 
+def _biases(
+    weights: Mapping[str, Floats], rng: np.random.Generator
+) -> Iterator[tuple[str, Floats]]:
+    for name, matrix in weights.items():
+        if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+            bias = rng.standard_normal(len(matrix), dtype=np.float32)
+            yield name.removesuffix("weight") + "bias", bias
+
+
 def _write_weights(folder: Path, weights: dict[str, Floats], dtype: str, shards: int) -> None:
     names = list(weights)
+    places: dict[str, str] = {}
     for index in range(shards):
         part = {name: weights[name] for name in names[index::shards]}
         file = (
@@ -179,6 +201,9 @@ def _write_weights(folder: Path, weights: dict[str, Floats], dtype: str, shards:
             else f"model-{index + 1:05}-of-{shards:05}.safetensors"
         )
         write_safetensors(folder / file, part, dtype)
+        places |= dict.fromkeys(part, file)
+    if shards > 1:
+        write_json(folder / "model.safetensors.index.json", {"weight_map": places})
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Floats], dtype: str = "BF16") -> None:

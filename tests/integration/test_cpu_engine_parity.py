@@ -1,0 +1,121 @@
+"""Greedy ids of the CPU engine in f32 equal those of transformers.
+
+The tiny models have random weights: their logits lie close together, so an error anywhere in the
+graph shows in the first tokens.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from server.engines.cpu import CpuEngine
+from server.engines.cpu_settings import CpuSettings, Precision
+from tabwright.artifact import ModelArtifact
+from tabwright.request import SamplingParams
+from tests.fakes.tiny_artifact import make_tiny_artifact
+
+pytestmark = pytest.mark.anyio
+torch = pytest.importorskip("torch", reason="extra 'train' is not installed")
+transformers = pytest.importorskip("transformers", reason="extra 'train' is not installed")
+
+BUNDLED = Path(__file__).parents[2] / "server" / "models" / "tabwright-7m"
+NEW_TOKENS = 32
+VARIANTS: dict[str, dict[str, Any]] = {
+    "tied bf16": {},
+    "separate output matrix, three files, f16": {"tied": False, "shards": 3, "dtype": "F16"},
+    "f32": {"dtype": "F32", "seed": 3},
+    "rope_parameters": {
+        "config": {
+            "rope_theta": None,
+            "rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"},
+        }
+    },
+    "one key-value head for each query head": {"config": {"num_key_value_heads": 4}},
+    "qwen2 with biases": {
+        "config": {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"},
+        "biases": True,
+    },
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def ours(artifact: ModelArtifact, prompts: list[list[int]], cache: Path) -> list[list[int]]:
+    """Greedy ids, all prompts at once."""
+    answers: list[list[int]] = [[] for _ in prompts]
+    settings = CpuSettings(cache_dir=cache, precision=Precision.F32, waiting=len(prompts))
+    async with CpuEngine(artifact, settings) as engine:
+
+        async def one(index: int) -> None:
+            sampling = SamplingParams(max_tokens=NEW_TOKENS)
+            async with engine.stream(prompts[index], sampling) as stream:
+                answers[index] = [i async for tokens in stream for i in tokens.ids]
+
+        async with anyio.create_task_group() as group:
+            for index in range(len(prompts)):
+                group.start_soon(one, index)
+    return answers
+
+
+def theirs(folder: Path, prompts: list[list[int]]) -> list[list[int]]:
+    """Greedy ids of transformers, one prompt after the other."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.generation_config.eos_token_id = None  # the engine was given no stop ids either
+    answers = []
+    for prompt in prompts:
+        out = model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=0,
+        )
+        answers.append(out[0, len(prompt) :].tolist())
+    return answers
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=list(VARIANTS))
+async def test_greedy_ids_equal_those_of_transformers(
+    tmp_path: Path, variant: dict[str, Any]
+) -> None:
+    artifact = make_tiny_artifact(tmp_path / "tiny", **variant)
+    choose = random.Random(2)
+    prompts = [choose.choices(range(7, 512), k=length) for length in (1, 5, 33, 300)]
+    assert await ours(artifact, prompts, tmp_path / "ir") == theirs(artifact.path, prompts)
+
+
+@pytest.mark.skipif(not BUNDLED.is_dir(), reason="the bundled model is not there")
+async def test_the_bundled_model_continues_50_real_prompts_as_in_transformers(
+    tmp_path: Path,
+) -> None:
+    artifact = ModelArtifact.load(BUNDLED)
+    prompts = real_prompts(artifact, 50)
+    mine = await ours(artifact, prompts, tmp_path)
+    reference = theirs(artifact.path, prompts)
+    different = [i for i in range(len(prompts)) if mine[i] != reference[i]]
+    assert not different, f"{len(different)} of {len(prompts)} prompts differ: {different}"
+
+
+def real_prompts(artifact: ModelArtifact, count: int) -> list[list[int]]:
+    """Cut fill-in-the-middle prompts out of the standard library."""
+    choose = random.Random(11)
+    files = sorted(Path(os.__file__).parent.glob("*.py"))
+    prompts: list[list[int]] = []
+    while len(prompts) < count:
+        text = choose.choice(files).read_text(encoding="utf-8")
+        if len(text) < 2000:
+            continue
+        at = choose.randrange(500, len(text) - 500)
+        prefix = artifact.tokenizer.encode(text[max(0, at - 1500) : at])[-500:]
+        suffix = artifact.tokenizer.encode(text[at + 20 : at + 700])[:200]
+        prompts.append(artifact.fim.prompt(prefix, suffix if choose.random() < 0.8 else None))
+    return prompts
