@@ -203,7 +203,7 @@ def _write_weights(folder: Path, weights: dict[str, Floats], dtype: str, shards:
         write_safetensors(folder / file, part, dtype)
         places |= dict.fromkeys(part, file)
     if shards > 1:
-        write_json(folder / "model.safetensors.index.json", {"weight_map": places})
+        write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": places})
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Floats], dtype: str = "BF16") -> None:
