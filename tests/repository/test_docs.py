@@ -20,7 +20,7 @@ PAGES = [path for path in tracked() if path.suffix == ".md"]
 HELPS = [
     ["tabwright"],
     *(["tabwright", name] for name in COMMANDS),
-    *(["tabwright", "train", verb] for verb in ("tokenizer", "shards", "run", "export")),
+    *(["tabwright", "train", verb] for verb in ("tokenizer", "shards", "run", "export", "holes")),
     ["evalkit"],
     ["evalkit", "estimate"],
 ]
