@@ -87,19 +87,22 @@ setup-test: $(TEST_READY) setup-system $(CLIENTS_READY)
 setup-system:
 	@sh tests/system_packages.sh
 
+$(RUN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
 # The build backend comes from the lock too: without isolation pip builds with what is installed.
-$(SERVE_READY):
+$(SERVE_READY): | $(RUN)/python
 	@echo "setting up $(VENV) for serving: once, about a minute"
-	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install -q -c constraints.txt hatchling
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu]'
-	@rm -f $(VENV)/.serve-*
+	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
 	@touch $@
 
 # torch first and by itself: asked for through a range, the newest build would be taken.
-$(TEST_READY):
+$(TEST_READY): | $(RUN)/python
 	@echo "setting up $(VENV) for tests: once, a few minutes"
-	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,dev]'
 	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
