@@ -14,7 +14,9 @@ MAX_MB = 25
 
 # Put together from pieces, so that this file is not what it finds.
 FORBIDDEN = {
-    "a path of somebody's machine": re.compile(r"(?<![\w.~*:])/(?:wo" + r"rk|ro" + r"ot|o" + r"pt)/"),
+    "a path of somebody's machine": re.compile(
+        r"(?<![\w.~*:])/(?:wo" + r"rk|ro" + r"ot|o" + r"pt)/"
+    ),
     "a package registry": re.compile(
         r"pypi\." + r"org|pythonhosted\." + r"org|npmjs\." + r"(?:org|com)|deb\.debian\." + r"org"
         r"|--(?:extra-)?index-" + r"url|--reg" + r"istry"
