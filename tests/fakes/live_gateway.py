@@ -88,7 +88,7 @@ def live_gateway(
     """Serve `artifact` for the length of the block. `wrap` puts a middleware around the app."""
     started = threading.Event()
     box: dict[str, Any] = {}
-    chosen = ServerSettings(**{"port": 0, "engine": engine} | settings)
+    chosen = ServerSettings.model_validate({"port": 0, "engine": engine} | settings)
 
     async def serve() -> None:
         async with load_engine(engine, artifact, **(options or {})) as running:

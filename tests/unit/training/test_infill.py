@@ -41,7 +41,8 @@ def test_a_hole_lies_within_the_text_and_is_not_empty(text: str, seed: int) -> N
 @pytest.mark.parametrize("spm_rate", [0.0, 1.0])
 def test_prefix_middle_and_suffix_join_to_the_window(tokenizer: Tokenizer, spm_rate: float) -> None:
     infilling = _infilling(tokenizer, 1.0, spm_rate)
-    ids = {name: tokenizer.token_id(f"<fim_{name}>") for name in ("prefix", "suffix", "middle")}
+    sentinels = FimFormat.bind("tabwright", tokenizer).ids
+    ids = {name: sentinels[f"<fim_{name}>"] for name in ("prefix", "suffix", "middle")}
     end = tokenizer.token_id("<|endoftext|>")
     for seed in range(50):
         row = infilling.example(
