@@ -101,3 +101,11 @@ def test_every_make_target_in_the_documents_exists() -> None:
     for path in PAGES:
         named = re.findall(r"`make ([a-z-]+)", (ROOT / path).read_text(encoding="utf-8"))
         assert set(named) <= targets, path
+
+
+def test_the_readme_shows_what_serve_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    from server.cli import _announce
+    from server.settings import BUNDLED_MODEL, ServerSettings
+
+    _announce(ServerSettings.model_validate({}), BUNDLED_MODEL.name, 8123)
+    assert capsys.readouterr().out.strip() in README
