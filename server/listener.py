@@ -120,11 +120,11 @@ class BoundedHead(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and close when a head grows too long."""
-        heads = self._heads
-        if self._in_head and self._head_timer is None:
+        in_head, heads = self._in_head, self._heads
+        if in_head and self._head_timer is None:
             self._start_clock()
         super().data_received(data)
-        if self._in_head and heads == self._heads and not self.transport.is_closing():
+        if in_head and heads == self._heads and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_BYTES:
                 self.send_400_response("The head of the request is too long.")

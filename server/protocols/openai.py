@@ -170,14 +170,14 @@ class OpenAI:
         prompt = body.prompt
         if prompt is None:
             raise InvalidRequest("prompt", None, "give the text to continue")
-        if isinstance(prompt, str):
-            return [prompt]
-        if not prompt:
+        if prompt == []:
             raise InvalidRequest("prompt", [], "give at least one prompt")
-        rows: Any = [prompt] if isinstance(prompt[0], int) else prompt
+        single = isinstance(prompt, str) or isinstance(prompt[0], int)
+        rows: Any = [prompt] if single else prompt
         n, limit = body.n or 1, self._gateway.settings.max_choices
         if n * len(rows) > limit:
-            raise InvalidRequest("n", n, f"prompts times n may be at most {limit}")
+            name = "n" if n > 1 else "prompt"
+            raise InvalidRequest(name, n * len(rows), f"prompts times n may be at most {limit}")
         if body.suffix is not None and not isinstance(rows[0], str):
             raise InvalidRequest("suffix", "...", "a prompt of token ids takes no suffix")
         return list(rows)

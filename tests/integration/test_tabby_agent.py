@@ -1,0 +1,149 @@
+"""The real tabby-agent (npm), the engine of the Tabby plug-ins, completes, reports and cancels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tabwright.artifact import ModelArtifact
+from tests.conftest import CLIENTS
+from tests.fakes.live_gateway import LiveGateway, live_gateway
+
+pytestmark = pytest.mark.needs("node")
+
+ANSWER = "len(items)):\n    total += items[i]\n"
+
+
+class Agent:
+    """tabby-agent 1.5 in its JSON-lines mode: `[id, {func, args}]` in, `[id, result]` out."""
+
+    def __init__(self, home: Path) -> None:
+        node = shutil.which("node")
+        assert node
+        self.process = subprocess.Popen(
+            [node, str(CLIENTS / "node_modules" / "tabby-agent" / "dist" / "cli.js")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"HOME": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin", "NO_PROXY": "*"},
+            text=True,
+        )
+        self.notifications: list[Any] = []
+        self._answers: dict[int, Any] = {}
+        self._id = 0
+
+    def send(self, func: str, *args: Any) -> int:
+        self._id += 1
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps([self._id, {"func": func, "args": args}]) + "\n")
+        self.process.stdin.flush()
+        return self._id
+
+    def answer(self, number: int) -> Any:
+        assert self.process.stdout
+        while number not in self._answers:
+            line = self.process.stdout.readline()
+            assert line, "tabby-agent died"
+            answered, result = json.loads(line)
+            if answered == 0:
+                self.notifications.append(result)
+            else:
+                self._answers[answered] = result
+        return self._answers[number]
+
+    def call(self, func: str, *args: Any) -> Any:
+        return self.answer(self.send(func, *args))
+
+    def initialize(self, url: str, token: str = "") -> None:
+        config = {
+            "server": {"endpoint": url, "token": token},
+            "anonymousUsageTracking": {"disable": True},
+            "completion": {"debounce": {"mode": "fixed", "interval": 0}},
+        }
+        assert self.call("initialize", {"config": config, "clientProperties": {}}) is True
+
+
+def document(text: str) -> dict[str, Any]:
+    """An editor's document; `|` is the cursor."""
+    position = text.index("|")
+    return {
+        "filepath": "src/total.py",
+        "language": "python",
+        "text": text.replace("|", ""),
+        "position": position,
+        "manually": False,
+    }
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    agent = Agent(tmp_path)
+    yield agent
+    agent.process.kill()
+    agent.process.wait()
+    for stream in (agent.process.stdin, agent.process.stdout):
+        assert stream
+        stream.close()
+
+
+def test_the_agent_shows_a_completion_and_reports_what_became_of_it(
+    tiny: ModelArtifact, agent: Agent
+) -> None:
+    with live_gateway(tiny, options={"answer": ANSWER}) as live:
+        agent.initialize(live.url)
+        assert agent.call("getStatus") == "ready"
+        answer = agent.call("provideCompletions", document("def f(items):\n    for i in range(|"))
+        assert answer["id"].startswith("cmpl-")
+        assert answer["choices"][0]["text"].startswith("len(items)")
+        event = {"completion_id": answer["id"], "choice_index": 0, "view_id": "view-1"}
+        assert agent.call("postEvent", event | {"type": "view"}) is True
+        select = {"type": "select", "elapsed": 1200, "select_kind": "line"}
+        assert agent.call("postEvent", event | select) is True
+        for kind in ("view", "select"):
+            assert live.counted("tabwright_editor_events_total", kind=kind) == 1
+        assert agent.call("getIssues") == []
+
+
+def test_the_agent_takes_its_telemetry_setting_from_us(tiny: ModelArtifact, agent: Agent) -> None:
+    with live_gateway(tiny) as live:
+        agent.initialize(live.url)
+        live.wait(lambda: bool(agent.call("getServerHealthState")), "the health state is known")
+        assert agent.call("getConfig")["anonymousUsageTracking"]["disable"] is True
+
+
+def test_a_cancelled_request_frees_the_engine(tiny: ModelArtifact, agent: Agent) -> None:
+    with live_gateway(tiny, options={"first_delay_s": 60}) as live:
+        agent.initialize(live.url)
+        number = agent.send("provideCompletions", document("x = |"), {"signal": True})
+        _wait_running(live)
+        assert agent.call("cancelRequest", number) is True
+        live.wait_free()
+        assert live.cancels("disconnect") == 1
+
+
+def test_typing_on_ends_the_older_request(tiny: ModelArtifact, agent: Agent) -> None:
+    with live_gateway(tiny, options={"first_delay_s": 60}, drain_s=0.1) as live:
+        agent.initialize(live.url)
+        agent.send("provideCompletions", document("x = |"), {"signal": True})
+        _wait_running(live)
+        agent.send("provideCompletions", document("x = [1, |"), {"signal": True})
+        live.wait(lambda: live.cancels("disconnect") == 1, "the older one was left")
+        _wait_running(live)
+
+
+def test_a_wrong_token_is_shown_as_unauthorized(tiny: ModelArtifact, agent: Agent) -> None:
+    with live_gateway(tiny, api_key="right") as live:
+        agent.initialize(live.url, token="wrong")
+        assert agent.call("getStatus") == "unauthorized"
+        assert agent.call("updateConfig", "server.token", "right") is True
+        live.wait(lambda: agent.call("getStatus") == "ready", "ready with the right token")
+
+
+def _wait_running(live: LiveGateway) -> None:
+    live.wait(lambda: live.engine.stats().running == 1, "the request runs")
