@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from tokenizers import Tokenizer as HubTokenizer
@@ -57,6 +58,9 @@ class Tokenizer:
             *(int(token["id"]) + 1 for token in added),
             0,
         )
+        falls_back = '"ByteFallback"' in json.dumps(parsed.get("decoder"))
+        self._byte_ids = _byte_ids(self._full) if falls_back else []
+        self._bytes = {token_id: byte for byte, token_id in enumerate(self._byte_ids)}
         for tokenizer in (self._full, self._plain):
             tokenizer.no_truncation()
             tokenizer.no_padding()
@@ -102,14 +106,30 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; control tokens have none, broken UTF-8 becomes U+FFFD."""
-        text: str = self._full.decode(
-            [i for i in ids if i not in self._special_ids], skip_special_tokens=False
-        )
+        shown = [i for i in ids if i not in self._special_ids]
+        if self._bytes:
+            shown = self._mended(shown)
+        text: str = self._full.decode(shown, skip_special_tokens=False)
         return text
 
     def detokenizer(self, prompt: Sequence[int] = ()) -> Detokenizer:
         """Start decoding what follows `prompt`."""
         return Detokenizer(self, prompt)
+
+    def _mended(self, ids: Sequence[int]) -> list[int]:
+        """Replace the bytes that are no UTF-8 by those of U+FFFD.
+
+        The binding's byte fallback gives up a whole run of byte tokens, good characters included,
+        when one of them is unfinished.
+        """
+        mended: list[int] = []
+        for are_bytes, run in groupby(ids, key=self._bytes.__contains__):
+            if are_bytes:
+                text = bytes(self._bytes[i] for i in run).decode("utf-8", "replace")
+                mended.extend(self._byte_ids[byte] for byte in text.encode())
+            else:
+                mended.extend(run)
+        return mended
 
 
 class Detokenizer:
@@ -153,6 +173,13 @@ class Detokenizer:
         piece = text[len(self._shown) :]
         self._shown = text
         return piece
+
+
+def _byte_ids(tokenizer: HubTokenizer) -> list[int]:
+    """Ids of `<0x00>` to `<0xFF>`, or nothing unless all are there."""
+    found = [tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+    ids = [token_id for token_id in found if token_id is not None]
+    return ids if len(ids) == len(found) else []
 
 
 def _whole(text: str) -> str:

@@ -91,10 +91,14 @@ def test_metaspace_pieces_join_to_the_text_in_any_chunking(
     assert "".join(stream(METASPACE, prompt, joined[len(prompt) :], cuts)) == text
 
 
-@given(st.lists(st.integers(0, BYTE_LEVEL.vocab_size - 1)), st.lists(st.integers(1, 4), min_size=1))
+@BOTH
+@given(data=st.data(), cuts=st.lists(st.integers(1, 4), min_size=1))
 @settings(max_examples=300)
-def test_any_ids_whatsoever_join_to_what_decode_says(ids: list[int], cuts: list[int]) -> None:
-    assert "".join(stream(BYTE_LEVEL, [], ids, cuts)) == BYTE_LEVEL.decode(ids)
+def test_any_ids_whatsoever_join_to_what_decode_says(
+    tokenizer: Tokenizer, data: st.DataObject, cuts: list[int]
+) -> None:
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1)))
+    assert "".join(stream(tokenizer, [], ids, cuts)) == tokenizer.decode(ids)
 
 
 @BOTH
@@ -106,10 +110,14 @@ def test_half_a_character_is_held_back(tokenizer: Tokenizer) -> None:
     assert "".join(pieces).strip() == "x🙂y"
 
 
-def test_an_unfinished_character_is_shown_as_a_replacement_at_the_end() -> None:
-    ids = BYTE_LEVEL.encode("ok 龘")
-    pieces = stream(BYTE_LEVEL, [], ids[:-1], [1])
-    assert "".join(pieces) == "ok \ufffd"
+@BOTH
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_an_unfinished_character_is_one_replacement_and_costs_no_other(
+    tokenizer: Tokenizer, size: int
+) -> None:
+    ids = tokenizer.encode("ok 龍龘")
+    pieces = stream(tokenizer, [], ids[:-1], [size])
+    assert "".join(pieces) == "ok 龍\ufffd"
 
 
 def test_a_leading_blank_is_kept_after_a_prompt() -> None:
