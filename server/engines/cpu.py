@@ -3,7 +3,7 @@
 This file keeps the books: who runs, who waits, how many key-value blocks are promised, and what is
 told to whom when the worker dies. It never lets the pool overflow, because OpenVINO then drops
 requests in silence. The worker (`cpu_worker.py`) computes. Does not know text. Life of a request:
-`docs/engine.md`. Read `CpuEngine.stream` first, then `_supervise`.
+`docs/engine.md`. Read `CpuEngine.stream` first, then `CpuEngine.hear`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,18 @@ from server.engines.cpu_messages import (
     Message,
     Ready,
     Start,
-    StartFailed,
     StepReport,
     WorkerStats,
 )
 from server.engines.cpu_process import WorkerProcess
 from server.engines.cpu_settings import CpuSettings
+from server.engines.cpu_supervisor import Supervisor
 from server.engines.ir import ir_folder
 from server.engines.limits import tokens_granted
 from server.engines.line import Line, State, Ticket
 from tabwright.artifact import ModelArtifact
 from tabwright.engine import EngineStats, Tokens
 from tabwright.errors import (
-    ConfigError,
-    CorruptArtifact,
     EngineFailed,
     EngineOverloaded,
     EngineUnavailable,
@@ -46,9 +44,6 @@ from tabwright.errors import (
 )
 from tabwright.request import Finish, SamplingParams
 
-_PATIENCE = (
-    3  # deaths in a row, none of them after becoming ready, before the engine counts as down
-)
 _CHECK_TIMEOUT_S = 30.0
 _log = logging.getLogger(__name__)
 
@@ -80,21 +75,18 @@ class CpuEngine:
             start=self._submit,
         )
         self._worker: WorkerProcess | None = None
+        self._supervisor = Supervisor(self._start_message(), self._settings.stall_timeout_s, self)
         self._group = anyio.create_task_group()
-        self._life = anyio.CancelScope()
-        self._ended = anyio.Event()
-        self._settled = (
-            anyio.Event()
-        )  # set when the first worker is ready, or when it never will be
+        self._settled = anyio.Event()  # the first worker is ready, or none ever will be
         self._down: TabwrightError | None = EngineUnavailable("the engine is not started")
         self._news = anyio.Event()
         self._worker_stats: WorkerStats | None = None
-        self._generated = self._cancelled = self._lives = 0
+        self._generated = self._cancelled = 0
 
     async def __aenter__(self) -> CpuEngine:
         self._down = None
         await self._group.__aenter__()
-        self._group.start_soon(self._supervise)
+        self._group.start_soon(self._supervisor.run)
         try:
             with anyio.move_on_after(self._settings.start_timeout_s):
                 await self._settled.wait()
@@ -162,7 +154,7 @@ class CpuEngine:
             kv_blocks_total=self._line.blocks,
             generated_tokens=self._generated,
             cancelled=self._cancelled,
-            restarts=max(0, self._lives - 1),
+            restarts=self._supervisor.restarts,
         )
 
     async def worker_stats(self) -> WorkerStats:
@@ -203,12 +195,12 @@ class CpuEngine:
     async def aclose(self) -> None:
         """End the worker and every request in it."""
         self._close()
-        await self._ended.wait()
+        await self._supervisor.ended.wait()
 
     def _close(self) -> None:
         self._down = EngineUnavailable("the engine was closed")
         self._fail_all(self._down)
-        self._life.cancel()
+        self._supervisor.stop()
 
     def _submit(self, ticket: Ticket) -> None:
         """Send a request whose turn it is to the worker."""
@@ -239,38 +231,6 @@ class CpuEngine:
             # Its blocks stay counted until the worker says that they are free.
             self._worker.send(Cancel(ticket.number))
 
-    async def _supervise(self) -> None:
-        """Keep one worker alive after another, until the engine is closed."""
-        deaths = 0
-        with self._life:
-            while self._down is None:
-                self._lives += 1
-                deaths = 0 if await self._live() else deaths + 1
-                if deaths >= _PATIENCE:
-                    self._give_up(EngineUnavailable("the worker dies before it is ready"))
-                if self._down is None:
-                    _log.error("engine worker died", extra={"restarts": self._lives})
-        self._ended.set()
-
-    async def _live(self) -> bool:
-        """Run one worker from birth to death; return whether it ever became ready."""
-        worker = WorkerProcess.spawn()
-        try:
-            worker.send(self._start_message())
-            async with anyio.create_task_group() as group:
-                group.start_soon(worker.write_outbox)
-                await self._listen(worker)
-                group.cancel_scope.cancel()
-        finally:
-            was_ready = self._worker is worker
-            self._worker = None
-            self._line.open = False
-            self._fail_running(EngineFailed("the engine died while it was answering; try again"))
-            self._announce()
-            with anyio.CancelScope(shield=True):
-                await worker.reap()
-        return was_ready
-
     def _start_message(self) -> Start:
         settings = self._settings
         form = settings.weight_format
@@ -285,44 +245,39 @@ class CpuEngine:
             chunk_tokens=settings.chunk_tokens,
         )
 
-    async def _listen(self, worker: WorkerProcess) -> None:
-        """Act on what the worker says, until it dies."""
-        while True:
-            messages: list[Message] | None = None
-            with anyio.move_on_after(self._settings.stall_timeout_s):
-                messages = await worker.receive()
-            if messages is None:
-                if not self._line.running:
-                    continue
-                _log.error("engine worker is silent, replacing it", extra={"pid": worker.pid})
-                return
-            if not messages:
-                return
-            for message in messages:
-                self._hear(worker, message)
-            self._announce()
+    # What the supervisor reports.
 
-    def _hear(self, worker: WorkerProcess, message: Message) -> None:
-        if isinstance(message, StepReport):
-            self._take(message)
-        elif isinstance(message, WorkerStats):
-            self._worker_stats = message
-        elif isinstance(message, Ready):
-            _log.info(
-                "engine worker ready",
-                extra={
-                    "pid": worker.pid,
-                    "convert_s": round(message.convert_s, 2),
-                    "load_s": round(message.load_s, 2),
-                    "kv_cache_mb": round(message.kv_cache_mb, 1),
-                },
-            )
-            self._worker = worker
-            self._settled.set()
-            self._line.open = True
-            self._line.advance()
-        elif isinstance(message, StartFailed):
-            self._give_up(_start_error(message))
+    @property
+    def busy(self) -> bool:
+        """The worker owes somebody an answer."""
+        return bool(self._line.running)
+
+    def hear(self, worker: WorkerProcess, messages: Sequence[Message]) -> None:
+        """Act on what a living worker says."""
+        for message in messages:
+            if isinstance(message, StepReport):
+                self._take(message)
+            elif isinstance(message, WorkerStats):
+                self._worker_stats = message
+            elif isinstance(message, Ready):
+                self._worker = worker
+                self._settled.set()
+                self._line.open = True
+                self._line.advance()
+        self._announce()
+
+    def died(self) -> None:
+        """Fail those whose tokens were lost; those in line wait for the next worker."""
+        self._worker = None
+        self._line.open = False
+        self._fail_running(EngineFailed("the engine died while it was answering; try again"))
+        self._announce()
+
+    def give_up(self, error: TabwrightError) -> None:
+        """No worker will come."""
+        self._down = error
+        self._fail_all(error)
+        self._settled.set()
 
     def _take(self, report: StepReport) -> None:
         """Hand out the tokens of one step and free what ended in it."""
@@ -345,11 +300,6 @@ class CpuEngine:
                 running[number].fail(EngineFailed("the engine dropped the request; try again"))
                 self._line.leave(running[number])
 
-    def _give_up(self, error: TabwrightError) -> None:
-        self._down = error
-        self._fail_all(error)
-        self._settled.set()
-
     def _fail_running(self, error: TabwrightError) -> None:
         for ticket in list(self._line.running.values()):
             ticket.fail(error)
@@ -365,13 +315,3 @@ class CpuEngine:
     def _announce(self) -> None:
         self._news.set()
         self._news = anyio.Event()
-
-
-def _start_error(message: StartFailed) -> TabwrightError:
-    if message.kind == "config":
-        return ConfigError(message.message)
-    if message.kind == "corrupt":
-        return CorruptArtifact(message.message)
-    if message.kind == "missing":
-        return MissingExtra(message.message, "cpu")
-    return EngineUnavailable(f"the model cannot be loaded: {message.message}")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import shutil
 import socket
 import sys
@@ -255,14 +254,22 @@ class Batch:
 
     def _stats(self) -> WorkerStats:
         times = sorted(self._step_s) or [0.0]
-        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return WorkerStats(
             steps=self._steps,
             step_ms_p50=times[len(times) // 2] * 1000,
             step_ms_p95=times[len(times) * 95 // 100] * 1000,
             active=len(self._running),
-            peak_rss_mb=peak_kb / 1024,
+            peak_rss_mb=_peak_rss_mb(),
         )
+
+
+def _peak_rss_mb() -> float:
+    # Not getrusage: its peak begins with what the parent had when it forked.
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    return float(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from server.engines.cpu_settings import WeightFormat
 from tabwright.errors import CorruptArtifact
 
-WRITER_VERSION = 1  # raise it whenever the same checkpoint would give another graph
+WRITER_VERSION = 2  # raise it whenever the same checkpoint would give another graph
 MODEL_FILE = "openvino_model.xml"
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from openvino.op.util import Variable, VariableInfo
 
 from server.engines.cpu_settings import WeightFormat
 from server.engines.llama_shape import LlamaShape
-from server.engines.safetensors import Checkpoint, Floats, StoredTensor
+from server.engines.safetensors import Bytes, Checkpoint, Floats, StoredTensor
 from tabwright.errors import ConfigError
 
 _MASKED = -65504.0  # the lowest float16, so that a half-precision plug-in keeps it finite
@@ -57,7 +57,7 @@ class _Builder:
         mask = _input("attention_mask", ov.Type.i64, [-1, -1])
         positions = _input("position_ids", ov.Type.i64, [-1, -1])
         beams = _input("beam_idx", ov.Type.i32, [-1])
-        table = self.matrix("model.embed_tokens.weight", (self.shape.vocab, self.shape.width))
+        table = self.matrix(["model.embed_tokens"], [self.shape.vocab], self.shape.width)
         hidden = op.gather(table, op.convert(ids, "i32"), _i32(0))
         rotary = self.rotary(positions)
         bias = _attention_bias(mask, positions)
@@ -65,7 +65,7 @@ class _Builder:
             hidden = self.layer(f"model.layers.{layer}", hidden, rotary, bias, beams)
         hidden = self.norm("model.norm.weight", hidden)
         if not self.shape.tied:
-            table = self.matrix("lm_head.weight", (self.shape.vocab, self.shape.width))
+            table = self.matrix(["lm_head"], [self.shape.vocab], self.shape.width)
         elif "lm_head.weight" in self.weights:
             self.taken.add("lm_head.weight")  # some exporters write the tied matrix twice
         logits = op.matmul(hidden, table, False, True)
@@ -96,18 +96,16 @@ class _Builder:
         hidden = op.add(hidden, self.attention(at, normed, rotary, bias, beams))
         normed = self.norm(f"{at}.post_attention_layernorm.weight", hidden)
         width, inner = self.shape.width, self.shape.inner
-        gate = op.swish(self.linear(f"{at}.mlp.gate_proj", normed, (inner, width)))
-        up = self.linear(f"{at}.mlp.up_proj", normed, (inner, width))
-        down = self.linear(f"{at}.mlp.down_proj", op.multiply(gate, up), (width, inner))
+        gate = op.swish(self.linear([f"{at}.mlp.gate_proj"], normed, [inner], width))
+        up = self.linear([f"{at}.mlp.up_proj"], normed, [inner], width)
+        down = self.linear([f"{at}.mlp.down_proj"], op.multiply(gate, up), [width], inner)
         return op.add(hidden, down)
 
     def attention(
         self, at: str, hidden: Node, rotary: tuple[Node, Node], bias: Node, beams: Node
     ) -> Node:
         s = self.shape
-        query = self.heads(f"{at}.self_attn.q_proj", hidden, s.heads)
-        key = self.heads(f"{at}.self_attn.k_proj", hidden, s.kv_heads)
-        value = self.heads(f"{at}.self_attn.v_proj", hidden, s.kv_heads)
+        query, key, value = self.heads(f"{at}.self_attn", hidden)
         key = self.remember(f"{at}.key", _rotate(key, rotary, s.head_dim), beams)
         value = self.remember(f"{at}.value", value, beams)
         attended = op.scaled_dot_product_attention(
@@ -119,14 +117,23 @@ class _Builder:
         )
         rows = op.transpose(attended, _i32([0, 2, 1, 3]))
         flat = op.reshape(rows, _i32([0, 0, s.heads * s.head_dim]), True)
-        return self.linear(f"{at}.self_attn.o_proj", flat, (s.width, s.heads * s.head_dim))
+        return self.linear([f"{at}.self_attn.o_proj"], flat, [s.width], s.heads * s.head_dim)
 
-    def heads(self, name: str, hidden: Node, count: int) -> Node:
-        """Project and split into heads: [batch, heads, time, head_dim]."""
-        size = self.shape.head_dim
-        flat = self.linear(name, hidden, (count * size, self.shape.width))
-        split = op.reshape(flat, _i32([0, 0, count, size]), True)
-        return op.transpose(split, _i32([0, 2, 1, 3]))
+    def heads(self, at: str, hidden: Node) -> tuple[Node, Node, Node]:
+        """Queries, keys and values, each split into heads: [batch, heads, time, head_dim]."""
+        s = self.shape
+        counts = [s.heads, s.kv_heads, s.kv_heads]
+        # One matrix for all three: a small model spends its step on the number of operations.
+        flat = self.linear(
+            [f"{at}.{part}_proj" for part in "qkv"],
+            hidden,
+            [count * s.head_dim for count in counts],
+            s.width,
+        )
+        split = op.reshape(flat, _i32([0, 0, sum(counts), s.head_dim]), True)
+        parts = op.variadic_split(split, _i32(2), _i32(counts)).outputs()
+        query, key, value = (op.transpose(part, _i32([0, 2, 1, 3])) for part in parts)
+        return query, key, value
 
     def remember(self, name: str, new: Node, beams: Node) -> Output:
         """Append to the state of this layer and return the whole of it."""
@@ -178,20 +185,27 @@ class _Builder:
         scale = op.divide(_f32(1.0), op.sqrt(op.add(mean, _f32(self.shape.norm_eps))))
         return op.multiply(gain, op.multiply(hidden, scale))
 
-    def linear(self, name: str, hidden: Node, shape: tuple[int, int]) -> Node:
-        out = op.matmul(hidden, self.matrix(f"{name}.weight", shape), False, True)
-        if f"{name}.bias" not in self.weights:
+    def linear(self, names: list[str], hidden: Node, rows: list[int], columns: int) -> Node:
+        """Multiply with the matrices `names`, stacked, and add the biases the checkpoint has."""
+        out = op.matmul(hidden, self.matrix(names, rows, columns), False, True)
+        if not any(f"{name}.bias" in self.weights for name in names):
             return out
-        bias = self.take(f"{name}.bias", (shape[0],)).floats().reshape(1, 1, -1)
-        return op.add(out, Constant(bias))
+        parts = [
+            self.take(f"{n}.bias", (count,)).floats() for n, count in zip(names, rows, strict=True)
+        ]
+        return op.add(out, Constant(np.concatenate(parts).reshape(1, 1, -1)))
 
-    def matrix(self, name: str, shape: tuple[int, int]) -> Node:
-        stored = self.take(name, shape)
-        if self.form is WeightFormat.INT8:
-            return _int8(stored.floats())
+    def matrix(self, names: list[str], rows: list[int], columns: int) -> Node:
+        stored = [
+            self.take(f"{name}.weight", (count, columns))
+            for name, count in zip(names, rows, strict=True)
+        ]
         if self.form is WeightFormat.BF16:
-            return op.convert(_bf16(stored), "f32")
-        return Constant(stored.floats(), shared_memory=False)
+            raw = np.concatenate([_bf16(part) for part in stored])
+            tensor = ov.Tensor(raw, [sum(rows), columns], ov.Type.bf16)
+            return op.convert(Constant(tensor, shared_memory=False), "f32")
+        values = np.concatenate([part.floats() for part in stored])
+        return _int8(values) if self.form is WeightFormat.INT8 else Constant(values)
 
     def take(self, name: str, shape: tuple[int, ...]) -> StoredTensor:
         self.taken.add(name)
@@ -221,7 +235,8 @@ def _rotate(heads: Node, rotary: tuple[Node, Node], size: int) -> Node:
     """Rotate the two halves of every head against each other."""
     cos, sin = rotary
     first, second = op.variadic_split(heads, _i32(3), _i32([size // 2, size // 2])).outputs()
-    turned = op.concat([op.multiply(second, _f32(-1.0)), first], 3)
+    # The axis is -1 because OpenVINO's fusion into one RoPE operation looks for just that.
+    turned = op.concat([op.multiply(second, _f32(-1.0)), first], -1)
     return op.add(op.multiply(heads, cos), op.multiply(turned, sin))
 
 
@@ -235,13 +250,12 @@ def _int8(values: Floats) -> Node:
     return op.convert(op.multiply(wide, Constant(scale)), "f32")
 
 
-def _bf16(stored: StoredTensor) -> Node:
-    raw = stored.raw
-    if stored.dtype != "BF16":
-        bits = stored.floats().view(np.uint32)
-        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # to nearest, ties to even
-        raw = rounded.astype(np.uint16).view(np.uint8).reshape(-1)
-    return Constant(ov.Tensor(raw, list(stored.shape), ov.Type.bf16), shared_memory=False)
+def _bf16(stored: StoredTensor) -> Bytes:
+    if stored.dtype == "BF16":
+        return stored.raw
+    bits = stored.floats().view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # to nearest, ties to even
+    return rounded.astype(np.uint16).view(np.uint8).reshape(-1)
 
 
 def _i32(value: int | list[int]) -> Node:

@@ -220,9 +220,9 @@ async def test_a_request_that_openvino_drops_is_a_failure(
     artifact: ModelArtifact, settings: CpuSettings
 ) -> None:
     engine = CpuEngine(artifact, settings)
-    engine._line.blocks = 8
+    false_books = replace(engine._supervisor._start, kv_blocks=8)
+    engine._supervisor._start = false_books
     async with engine:
-        engine._line.blocks = 1000  # false books: what would happen without them
         with pytest.raises(EngineFailed, match="dropped"):
             await generate(engine, [9, 11, 13] * 300, SamplingParams(max_tokens=10))
         assert engine.stats().kv_blocks_used == 0
