@@ -41,9 +41,34 @@ class ServerSettings(BaseModel):
     editor_max_tokens: int = Field(
         64, ge=1, description="answer length in protocols where the client names none"
     )
+    threads: int = Field(0, ge=0, description="cpu engine: threads; 0 takes one per core")
+    kv_cache_mb: int | None = Field(
+        None, ge=1, description="cpu engine: memory for keys and values; none: as much as is useful"
+    )
+    chunk_tokens: int = Field(
+        256, ge=32, description="cpu engine: tokens of one step; fewer free cancelled ones sooner"
+    )
+    weights: Literal["int8", "bf16", "f32"] | None = Field(
+        None, description="cpu engine: format of the weights; none: what fits the precision"
+    )
+    precision: Literal["fast", "f32"] = Field(
+        "fast", description="cpu engine: f32 is exact, for comparisons"
+    )
+    cache_dir: Path | None = Field(
+        None, description="cpu engine: folder of converted models; none: ~/.cache/tabwright/ir"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"
     )
+
+    def engine_options(self) -> dict[str, object]:
+        """What the chosen engine is made with."""
+        # The gateway's line is the long one; the engine's takes over while slots are being freed.
+        options: dict[str, object] = {"slots": self.max_running, "waiting": self.max_running}
+        if self.engine == "cpu":
+            names = ("threads", "kv_cache_mb", "chunk_tokens", "weights", "precision", "cache_dir")
+            options |= {name: getattr(self, name) for name in names}
+        return options
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> ServerSettings:

@@ -91,7 +91,9 @@ def live_gateway(
     chosen = ServerSettings.model_validate({"port": 0, "engine": engine} | settings)
 
     async def serve() -> None:
-        async with load_engine(engine, artifact, **(options or {})) as running:
+        async with load_engine(
+            engine, artifact, **(chosen.engine_options() | dict(options or {}))
+        ) as running:
             app = create_app(running, chosen)
             inflight = app.state.gateway.counter.inflight
             outer: Any = wrap(app) if wrap else app

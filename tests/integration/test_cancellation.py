@@ -37,7 +37,7 @@ def running(live: LiveGateway, count: int = 1) -> bool:
 @pytest.fixture(scope="module")
 def slow(tiny: ModelArtifact) -> Iterator[LiveGateway]:
     """Four slots; an answer takes two seconds."""
-    with live_gateway(tiny, options={**SLOW, "slots": 4}, max_running=4) as live:
+    with live_gateway(tiny, options=SLOW, max_running=4) as live:
         yield live
 
 

@@ -1,0 +1,145 @@
+"""The gateway with the real CPU engine: answers, cancels, and a worker that is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tabwright.artifact import ModelArtifact
+from tests.fakes.live_gateway import LiveGateway, complete, live_gateway
+from tests.fakes.tiny_artifact import make_tiny_artifact
+
+pytestmark = pytest.mark.needs("cpu")
+
+LONG = {"prompt": "for i in", "suffix": "", "max_tokens": 3000, "temperature": 0}
+STREAM = LONG | {"stream": True}
+TABBY = {"segments": {"prefix": "for i in", "suffix": ""}}
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
+    folder = tmp_path_factory.mktemp("cpu")
+    # A long context, so that a request can be met while it is still running.
+    artifact = make_tiny_artifact(folder / "long", max_context=4096)
+    options = {"cache_dir": folder / "ir", "threads": 1, "precision": "f32"}
+    settings: dict[str, Any] = {"max_running": 4, "editor_max_tokens": 2000}
+    with live_gateway(artifact, "cpu", options=options, **settings) as gateway:
+        yield gateway
+
+
+def test_a_whole_answer_and_a_stream_agree(live: LiveGateway) -> None:
+    body = LONG | {"max_tokens": 40}
+    whole = httpx.post(f"{live.url}/v1/completions", json=body).json()
+    with complete(live.port, body=body | {"stream": True}) as client:
+        client.read_until(rb"\[DONE\]")
+        text = "".join(event["choices"][0]["text"] for event in client.events())
+    assert text == whole["choices"][0]["text"]
+    assert httpx.get(f"{live.url}/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("body", [LONG, STREAM, TABBY], ids=["whole", "stream", "tabby"])
+def test_leaving_frees_slot_and_blocks(live: LiveGateway, body: dict[str, Any]) -> None:
+    before = live.cancels("disconnect")
+    generated = live.engine.stats().generated_tokens
+    with complete(live.port, body=body) as client:
+        if body is STREAM:
+            client.read_until(rb"data: ")
+        live.wait(lambda: live.engine.stats().generated_tokens > generated, "tokens flow")
+    live.wait_free()
+    assert live.cancels("disconnect") - before == 1
+
+
+def test_leaving_the_line_frees_the_place(live: LiveGateway) -> None:
+    clients = [complete(live.port, body=STREAM) for _ in range(5)]
+    admission = live.gateway.completer.admission
+    live.wait(lambda: admission.waiting == 1, "one waits")
+    for client in reversed(clients):
+        client.close()
+    live.wait_free()
+
+
+def test_a_newer_request_of_the_session_ends_the_older(live: LiveGateway) -> None:
+    session = {"X-Tabwright-Session": "editor"}
+    with complete(live.port, body=STREAM, headers=session) as older:
+        older.read_until(rb"data: ")
+        with complete(live.port, body=STREAM, headers=session) as newer:
+            older.read_until(rb'"code":"superseded"')
+            newer.read_until(rb"data: ")
+    live.wait_free()
+
+
+def test_neighbours_tokens_do_not_change_when_others_leave(live: LiveGateway) -> None:
+    body = LONG | {"max_tokens": 200}
+    url = f"{live.url}/v1/completions"
+    alone = httpx.post(url, json=body, timeout=60).json()["choices"][0]["text"]
+    with complete(live.port, body=body) as neighbour:
+        for _ in range(6):
+            with complete(live.port, body=STREAM) as leaving:
+                leaving.read_until(rb"data: ")
+        status, answer = neighbour.read_answer()
+    assert status == 200
+    assert answer["choices"][0]["text"] == alone
+    live.wait_free()
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "stream"])
+def test_a_killed_worker_is_an_error_in_the_dialect_and_the_next_request_is_served(
+    live: LiveGateway, streaming: bool, record_property: Any
+) -> None:
+    generated = live.engine.stats().generated_tokens
+    with complete(live.port, body=STREAM if streaming else LONG) as client:
+        if streaming:
+            client.read_until(rb"data: ")
+        live.wait(lambda: live.engine.stats().generated_tokens > generated, "tokens flow")
+        os.kill(live.engine.worker_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        killed = time.perf_counter()
+        if streaming:
+            client.read_until(rb'"error".*0\r\n\r\n$')
+            error = client.events()[-1]["error"]
+            assert b"[DONE]" not in client.received
+        else:
+            status, answer = client.read_answer()
+            assert status == 500
+            error = answer["error"]
+        assert error["code"] == "engine_failed"
+        assert error["type"] == "server_error"
+    body = LONG | {"max_tokens": 4}
+    answer = httpx.post(f"{live.url}/v1/completions", json=body, timeout=60)
+    record_property("served_again_s", time.perf_counter() - killed)
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["text"]
+    live.wait_free()
+
+
+def test_tabby_hears_of_a_killed_worker_in_one_string(live: LiveGateway) -> None:
+    generated = live.engine.stats().generated_tokens
+    with complete(live.port, body=TABBY) as client:
+        live.wait(lambda: live.engine.stats().generated_tokens > generated, "tokens flow")
+        os.kill(live.engine.worker_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        status, answer = client.read_answer()
+    assert status == 500
+    assert "engine died" in answer["error"]
+
+
+def test_the_bundled_model_answers_through_the_gateway(tmp_path: Path) -> None:
+    from server.settings import BUNDLED_MODEL
+
+    if not BUNDLED_MODEL.exists():
+        pytest.skip("no bundled model in this checkout")
+    artifact = ModelArtifact.load(BUNDLED_MODEL)
+    with live_gateway(artifact, "cpu", options={"cache_dir": tmp_path}) as live:
+        body = {
+            "prompt": "def total(items):\n    result = 0\n    for i in range(len(",
+            "suffix": "\n        result += items[i]\n    return result\n",
+            "max_tokens": 16,
+            "temperature": 0,
+        }
+        answer = httpx.post(f"{live.url}/v1/completions", json=body, timeout=60).json()
+        assert answer["choices"][0]["text"].strip()
