@@ -55,6 +55,7 @@ class Supervisor:
         self._scope = anyio.CancelScope()
         self._lives = 0
         self._given_up = False
+        self._last_words: TabwrightError = EngineUnavailable("the worker dies before it is ready")
         self.ended = anyio.Event()
 
     @property
@@ -78,7 +79,7 @@ class Supervisor:
                     break
                 _log.error("engine worker died", extra={"lives": self._lives})
                 if deaths >= _PATIENCE:
-                    self._give_up(EngineUnavailable("the worker dies before it is ready"))
+                    self._give_up(self._last_words)
         self.ended.set()
 
     async def _live(self) -> bool:
@@ -124,7 +125,9 @@ class Supervisor:
             _log.info("engine worker ready", extra=facts)
             return True
         if isinstance(word, StartFailed):
-            self._give_up(_start_error(word))
+            self._last_words = _start_error(word)
+            if not self._last_words.retryable:
+                self._give_up(self._last_words)
         return False
 
     def _give_up(self, error: TabwrightError) -> None:

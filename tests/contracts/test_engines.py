@@ -202,6 +202,27 @@ async def test_a_stop_token_at_once_gives_an_empty_answer(
     assert (result.ids, result.finish) == ([], Finish.STOP)
 
 
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"temperature": 1e-40},
+        {"temperature": 2.0, "top_p": 1e-50},
+        {"temperature": 2.0, "top_k": 10**30},
+        {"temperature": 0.5, "seed": 2**64 - 1},
+        {"max_tokens": 10**12, "temperature": 0.0},
+        {"stop_token_ids": tuple(range(630, 640)) * 50},
+    ],
+    ids=lambda fields: ", ".join(fields),
+)
+async def test_extreme_values_are_served(
+    engine: CompletionEngine, extreme: dict[str, object]
+) -> None:
+    sampling = SamplingParams(**{"max_tokens": 5, **extreme})  # type: ignore[arg-type]
+    result = await answer(engine, [5, 6, 7] * 330, sampling)
+    assert result.ids
+    assert result.finish is not None
+
+
 @pytest.mark.parametrize("count", [1, 2, 17])
 async def test_max_tokens_is_exact(engine: CompletionEngine, prompt: list[int], count: int) -> None:
     result = await answer(engine, prompt, SamplingParams(max_tokens=count))

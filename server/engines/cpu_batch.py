@@ -1,0 +1,188 @@
+"""The requests that run together in one OpenVINO continuous-batching pipeline.
+
+Lives in the worker process. Translates requests into OpenVINO's words and what it generates back;
+knows nothing of sockets. OpenVINO needs care in four places: it wants some end token even where
+there is none, counts the stop token to the answer, frees a cancelled request only in the next step,
+and drops a request that does not fit without an error. Read `Batch.step` first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from server.engines.cpu_messages import Add, Cancel, Piece, Start, StepReport, WorkerStats
+from server.engines.cpu_settings import Precision
+
+# OpenVINO computes these in single precision, where the smallest values become 0 or infinite.
+_GREEDY_BELOW = 1e-4
+_LEAST_TOP_P = 1e-6
+_NO_TOP_K = 2**31
+_log = logging.getLogger(__name__)
+
+
+def load_pipeline(start: Start) -> Any:
+    """Load a converted model."""
+    from openvino_genai import ContinuousBatchingPipeline, SchedulerConfig
+
+    scheduler = SchedulerConfig()
+    scheduler.enable_prefix_caching = True
+    scheduler.dynamic_split_fuse = True
+    scheduler.max_num_batched_tokens = start.chunk_tokens
+    scheduler.max_num_seqs = start.slots
+    scheduler.num_kv_blocks = start.kv_blocks
+    properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+    if start.threads:
+        properties["INFERENCE_NUM_THREADS"] = start.threads
+    if Precision(start.precision) is Precision.F32:
+        properties |= {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+    return ContinuousBatchingPipeline(start.ir_folder, scheduler, "CPU", properties)
+
+
+class _Running:
+    """A request inside the pipeline."""
+
+    __slots__ = ("cancelled", "handle", "stop_ids")
+
+    def __init__(self, handle: Any, stop_ids: frozenset[int]) -> None:
+        self.handle = handle
+        self.stop_ids = stop_ids
+        self.cancelled = False
+
+
+class Batch:
+    """The requests that run together."""
+
+    def __init__(self, pipeline: Any) -> None:
+        """Start empty on a loaded pipeline."""
+        from openvino import Tensor
+        from openvino_genai import GenerationConfig, GenerationFinishReason, GenerationStatus
+
+        self._pipeline = pipeline
+        self._tensor = Tensor
+        self._config = GenerationConfig
+        self._in_progress = GenerationStatus.RUNNING
+        self._finishes = {
+            GenerationFinishReason.STOP: "stop",
+            GenerationFinishReason.LENGTH: "length",
+        }
+        self._running: dict[int, _Running] = {}
+        self._refused: list[int] = []
+        self._steps = 0
+        self._step_s: deque[float] = deque(maxlen=2048)
+
+    @property
+    def busy(self) -> bool:
+        """There is something to compute or to free."""
+        return bool(self._running or self._refused)
+
+    def warm_up(self) -> None:
+        """Answer a request of nobody's: OpenVINO arranges the weights when it first needs them."""
+        self._add(Add(0, [0] * 40, 3, 0.0, 1.0, 0, 0, []))
+        while self.busy:
+            self.step()
+        self._steps = 0
+        self._step_s.clear()
+
+    def obey(self, command: Add | Cancel) -> None:
+        """Do what the gateway says."""
+        if isinstance(command, Add):
+            try:
+                self._add(command)
+            except (RuntimeError, TypeError, ValueError):
+                # A value that OpenVINO refuses must not end the others' requests.
+                _log.exception("request refused by OpenVINO")
+                self._refused.append(command.request)
+            return
+        running = self._running.get(command.request)
+        if running is not None and not running.cancelled:
+            running.cancelled = True
+            running.handle.cancel()
+
+    def step(self) -> StepReport:
+        """Compute one step and collect what it brought."""
+        began = time.perf_counter()
+        if self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+        self._steps += 1
+        self._step_s.append(time.perf_counter() - began)
+        report = StepReport([], [], self._refused)
+        self._refused = []
+        for request, running in list(self._running.items()):
+            self._collect(request, running, report)
+        return report
+
+    def _collect(self, request: int, running: _Running, report: StepReport) -> None:
+        if running.cancelled:
+            # The pipeline freed its blocks in the step that has just ended.
+            report.closed.append(request)
+            del self._running[request]
+            return
+        ids: list[int] = []
+        logprobs: list[float] = []
+        finish = None
+        if running.handle.can_read():
+            for output in running.handle.read().values():
+                ids += output.generated_ids
+                logprobs += output.generated_log_probs
+                finish = self._finishes.get(output.finish_reason)
+        if finish is None and not ids:
+            # Either its prompt is still being read, or it was dropped: OpenVINO calls that IGNORED.
+            if running.handle.get_status() != self._in_progress:
+                report.failed.append(request)
+                del self._running[request]
+            return
+        if ids and ids[-1] in running.stop_ids:
+            ids.pop()
+            logprobs.pop()
+        # A probability of almost one may round to a logarithm just above zero.
+        report.pieces.append(Piece(request, ids, [min(p, 0.0) for p in logprobs], finish))
+        if finish is not None:
+            del self._running[request]
+
+    def _add(self, add: Add) -> None:
+        import numpy as np
+
+        config = self._config()
+        config.max_new_tokens = add.max_tokens
+        config.logprobs = 1
+        if add.stop_ids:
+            config.stop_token_ids = set(add.stop_ids)
+            config.set_eos_token_id(add.stop_ids[0])
+        else:
+            # The pipeline insists on some end token; it is then told to ignore it.
+            config.set_eos_token_id(0)
+            config.ignore_eos = True
+        if add.temperature >= _GREEDY_BELOW:
+            config.do_sample = True
+            config.temperature = add.temperature
+            config.top_p = max(add.top_p, _LEAST_TOP_P)
+            config.rng_seed = add.seed
+            if 0 < add.top_k < _NO_TOP_K:
+                config.top_k = add.top_k
+        prompt = self._tensor(np.array([add.prompt], dtype=np.int64))
+        handle = self._pipeline.add_request(add.request, prompt, config)
+        self._running[add.request] = _Running(handle, frozenset(add.stop_ids))
+
+    def stats(self) -> WorkerStats:
+        """Count and time."""
+        times = sorted(self._step_s) or [0.0]
+        return WorkerStats(
+            steps=self._steps,
+            step_ms_p50=times[len(times) // 2] * 1000,
+            step_ms_p95=times[len(times) * 95 // 100] * 1000,
+            active=len(self._running),
+            peak_rss_mb=_peak_rss_mb(),
+        )
+
+
+def _peak_rss_mb() -> float:
+    # Not getrusage: its peak begins with what the parent had when it forked.
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    return float(status.partition("VmHWM:")[2].split()[0]) / 1024
