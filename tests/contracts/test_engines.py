@@ -27,6 +27,11 @@ from tabwright.request import Finish, SamplingParams
 from tests.fakes.tiny_artifact import make_tiny_artifact
 
 pytestmark = pytest.mark.anyio
+NEEDS = {"cpu": "cpu"}  # engines that need a service of `tests/conftest.py`
+ROWS = [
+    pytest.param(name, marks=pytest.mark.needs(NEEDS[name]) if name in NEEDS else ())
+    for name in sorted(ENGINES)
+]
 SLOTS = WAITING = 4
 PATIENCE_S = 20  # the machine may be busy; how fast it really is, `tabwright bench` measures
 
@@ -48,11 +53,6 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> ModelArtifact:
     return make_tiny_artifact(tmp_path_factory.mktemp("artifacts") / "tiny")
 
@@ -65,7 +65,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     }
 
 
-@pytest.fixture(scope="module", params=sorted(ENGINES))
+@pytest.fixture(scope="module", params=ROWS)
 async def subject(
     request: pytest.FixtureRequest,
     artifact: ModelArtifact,
@@ -441,7 +441,7 @@ def test_an_unknown_engine_is_refused_by_name(artifact: ModelArtifact) -> None:
         load_engine("tpu", artifact)
 
 
-@pytest.mark.parametrize("name", sorted(ENGINES))
+@pytest.mark.parametrize("name", ROWS)
 def test_an_unknown_option_is_refused(artifact: ModelArtifact, name: str) -> None:
     with pytest.raises(ConfigError, match="wheels"):
         load_engine(name, artifact, wheels=4)

@@ -26,15 +26,10 @@ from tabwright.errors import ConfigError, EngineFailed, EngineOverloaded, Engine
 from tabwright.request import Finish, SamplingParams
 from tests.fakes.tiny_artifact import make_tiny_artifact
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("cpu")]
 PATIENCE_S = 20
 RESTART_S = 2.0
 BUSY_MACHINE = 5  # how many times slower this machine may be while others use it
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(scope="module")

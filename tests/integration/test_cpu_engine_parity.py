@@ -20,9 +20,7 @@ from tabwright.artifact import ModelArtifact
 from tabwright.request import SamplingParams
 from tests.fakes.tiny_artifact import make_tiny_artifact
 
-pytestmark = pytest.mark.anyio
-torch = pytest.importorskip("torch", reason="extra 'train' is not installed")
-transformers = pytest.importorskip("transformers", reason="extra 'train' is not installed")
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("cpu"), pytest.mark.needs("torch")]
 
 BUNDLED = Path(__file__).parents[2] / "server" / "models" / "tabwright-7m"
 NEW_TOKENS = 32
@@ -44,11 +42,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def ours(artifact: ModelArtifact, prompts: list[list[int]], cache: Path) -> list[list[int]]:
     """Greedy ids, all prompts at once."""
     answers: list[list[int]] = [[] for _ in prompts]
@@ -68,6 +61,9 @@ async def ours(artifact: ModelArtifact, prompts: list[list[int]], cache: Path) -
 
 def theirs(folder: Path, prompts: list[list[int]]) -> list[list[int]]:
     """Greedy ids of transformers, one prompt after the other."""
+    import torch
+    import transformers
+
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model.generation_config.eos_token_id = None  # the engine was given no stop ids either
     answers = []
