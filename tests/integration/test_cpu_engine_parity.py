@@ -64,7 +64,7 @@ def theirs(folder: Path, prompts: list[list[int]]) -> list[list[int]]:
     import torch
     import transformers
 
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model.generation_config.eos_token_id = None  # the engine was given no stop ids either
     answers = []
     for prompt in prompts:
