@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ import anyio
 
 from server.app import create_app
 from server.engines.registry import load_engine
-from server.listener import Listener
+from server.listener import Listener, loop_options
 from server.logs import log_to_stderr
 from server.settings import ServerSettings
 from tabwright.artifact import ModelArtifact
@@ -32,8 +31,7 @@ def main(argv: Sequence[str]) -> int:
     config, flags = parse_flags(parser, argv)
     settings = load_settings(ServerSettings, "server", flags, os.environ, config)
     log_to_stderr(settings.log_level)
-    options = {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
-    anyio.run(serve, settings, partial(_announce, settings), backend_options=options)
+    anyio.run(serve, settings, partial(_announce, settings), backend_options=loop_options())
     return 0
 
 

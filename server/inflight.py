@@ -111,9 +111,13 @@ class Inflight:
                 self._on_end(reason, running.tokens)
         return reason
 
+    def find(self, request_id: str) -> list[Running]:
+        """The running requests with this id, ours or the client's."""
+        return [r for r in self._running if request_id in (r.request_id, r.alias)]
+
     def cancel(self, request_id: str) -> int:
-        """End the requests with this id, ours or the client's; return how many there were."""
-        found = [r for r in self._running if request_id in (r.request_id, r.alias)]
+        """End the requests with this id; return how many there were."""
+        found = self.find(request_id)
         for running in found:
             running.end(EndReason.REQUESTED)
         return len(found)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.util
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -18,7 +19,7 @@ from typing import Any, cast
 
 import anyio
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.inflight import Inflight
@@ -30,12 +31,17 @@ _KEEP_ALIVE_S = 65  # longer than proxies keep theirs (nginx: 60), so they never
 _CLOSE_S = 2  # for answers that are still in a socket's buffer when the drain is over
 
 
+def loop_options() -> dict[str, bool]:
+    """Options for `anyio.run`: uvloop where it is installed."""
+    return {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
+
+
 class Listener(uvicorn.Server):
     """Serves one application on one socket until it is told to stop."""
 
     def __init__(
         self,
-        app: FastAPI,
+        app: ASGIApp,
         inflight: Inflight,
         settings: ServerSettings,
         ready: Callable[[int], None],

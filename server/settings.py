@@ -16,49 +16,60 @@ class ServerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8123, ge=0, le=65535, description="port to listen on; 0 picks a free one")
-    engine: Literal["cpu", "scripted"] = Field("cpu", description="engine that runs the model")
-    model: Path = Field(BUNDLED_MODEL, description="model folder")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(
+        default=8123, ge=0, le=65535, description="port to listen on; 0 picks a free one"
+    )
+    engine: Literal["cpu", "scripted"] = Field(
+        default="cpu", description="engine that runs the model"
+    )
+    model: Path = Field(default=BUNDLED_MODEL, description="model folder")
     api_key: str | None = Field(
-        None, min_length=1, repr=False, description="key that clients must send as bearer"
+        default=None, min_length=1, repr=False, description="key that clients must send as bearer"
     )
     allow_open: bool = Field(
-        False, description="listen beyond this machine although there is no API key"
+        default=False, description="listen beyond this machine although there is no API key"
     )
-    max_running: int = Field(8, ge=1, description="completions that run at the same time")
-    max_waiting: int = Field(64, ge=0, description="completions that may wait for a slot")
-    max_choices: int = Field(128, ge=1, description="prompts times n of one request")
-    max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body")
-    max_connections: int = Field(1024, ge=1, description="connections at the same time")
-    header_timeout_s: float = Field(10, gt=0, description="time for a request's headers")
-    body_timeout_s: float = Field(10, gt=0, description="time for a request's body")
-    deadline_s: float = Field(60, gt=0, description="time for one completion request")
-    drain_s: float = Field(10, ge=0, description="time for running requests after a stop signal")
+    max_running: int = Field(default=8, ge=1, description="completions that run at the same time")
+    max_waiting: int = Field(default=64, ge=0, description="completions that may wait for a slot")
+    max_choices: int = Field(default=128, ge=1, description="prompts times n of one request")
+    max_body_bytes: int = Field(default=2_097_152, ge=1024, description="largest request body")
+    max_connections: int = Field(default=1024, ge=1, description="connections at the same time")
+    header_timeout_s: float = Field(default=10, gt=0, description="time for a request's headers")
+    body_timeout_s: float = Field(default=10, gt=0, description="time for a request's body")
+    deadline_s: float = Field(default=60, gt=0, description="time for one completion request")
+    drain_s: float = Field(
+        default=10, ge=0, description="time for running requests after a stop signal"
+    )
     default_temperature: float = Field(
-        0.2, ge=0, le=2, description="OpenAI requests that name no temperature"
+        default=0.2, ge=0, le=2, description="OpenAI requests that name no temperature"
     )
     editor_max_tokens: int = Field(
-        64, ge=1, description="answer length in protocols where the client names none"
+        default=64, ge=1, description="answer length in protocols where the client names none"
     )
-    threads: int = Field(0, ge=0, description="cpu engine: threads; 0 takes one per core")
+    threads: int = Field(default=0, ge=0, description="cpu engine: threads; 0 takes one per core")
     kv_cache_mb: int | None = Field(
-        None, ge=1, description="cpu engine: memory for keys and values; none: as much as is useful"
+        default=None,
+        ge=1,
+        description="cpu engine: memory for keys and values; none: as much as is useful",
     )
     chunk_tokens: int = Field(
-        256, ge=32, description="cpu engine: tokens of one step; fewer free cancelled ones sooner"
+        default=256,
+        ge=32,
+        description="cpu engine: tokens of one step; fewer free cancelled ones sooner",
     )
     weights: Literal["int8", "bf16", "f32"] | None = Field(
-        None, description="cpu engine: format of the weights; none: what fits the precision"
+        default=None, description="cpu engine: format of the weights; none: what fits the precision"
     )
     precision: Literal["fast", "f32"] = Field(
-        "fast", description="cpu engine: f32 is exact, for comparisons"
+        default="fast", description="cpu engine: f32 is exact, for comparisons"
     )
     cache_dir: Path | None = Field(
-        None, description="cpu engine: folder of converted models; none: ~/.cache/tabwright/ir"
+        default=None,
+        description="cpu engine: folder of converted models; none: ~/.cache/tabwright/ir",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least level that is logged"
+        default="info", description="least level that is logged"
     )
 
     def engine_options(self) -> dict[str, object]:

@@ -5,21 +5,18 @@ Real sockets, real uvicorn. The figures in milliseconds come from `server.cancel
 
 from __future__ import annotations
 
-import shutil
 import socket
 import struct
-import subprocess
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.nginx_front import nginx_in_front
 from tabwright.artifact import ModelArtifact
 from tests.fakes.live_gateway import LiveGateway, RawClient, complete, live_gateway
 
@@ -162,55 +159,10 @@ def test_leaving_behind_an_asgi_middleware(tiny: ModelArtifact, body: dict[str, 
 
 
 @pytest.fixture(scope="module")
-def nginx(slow: LiveGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def nginx(slow: LiveGateway) -> Iterator[int]:
     """A proxy in front of `slow`, on its own port."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    assert program
-    folder = tmp_path_factory.mktemp("nginx")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    (folder / "nginx.conf").write_text(_nginx_config(folder, port, slow.port))
-    command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "error.log"]
-    process = subprocess.Popen(command)
-    try:
-        slow.wait(lambda: _accepts(port), "nginx listens")
+    with nginx_in_front(slow.port) as port:
         yield port
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _nginx_config(folder: Path, port: int, upstream: int) -> str:
-    paths = "".join(
-        f"{name}_temp_path {folder}/{name};\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    return textwrap.dedent(f"""
-        daemon off; master_process off; worker_processes 1;
-        pid {folder}/nginx.pid; error_log {folder}/error.log;
-        events {{ worker_connections 64; }}
-        http {{
-          access_log off;
-          {paths}
-          upstream gateway {{ server 127.0.0.1:{upstream}; keepalive 4; }}
-          server {{
-            listen 127.0.0.1:{port};
-            location / {{
-              proxy_pass http://gateway;
-              proxy_http_version 1.1;
-              proxy_set_header Connection "";
-            }}
-          }}
-        }}
-    """)
 
 
 @pytest.mark.needs("nginx")

@@ -1,0 +1,282 @@
+"""`tabwright cancel-bench`: how long an abandoned request keeps its slot, and what leaks.
+
+A gateway with its engine is started on free ports; eight other requests run all the time. In each
+path a request is abandoned again and again, and the time is taken until nothing of it is left: no
+scope, no place in line, no engine slot, no KV block. Then a thousand requests are abandoned at
+random moments, with the engine in its exact mode so that the neighbours' answers can be compared.
+Figures are of the machine and its load; the limit is 20 ms plus one step of the engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from server.cancel_rig import OTHERS, VICTIM, Rig, busy_rig
+from server.listener import loop_options
+from server.logs import log_to_stderr
+from server.nginx_front import nginx_program
+from server.settings import BUNDLED_MODEL, ServerSettings
+from tabwright.errors import Unavailable
+
+_SPARE = 2  # slots beside the eight: one for the victim, one for what supersedes it
+_LIMIT_MS = 20.0
+_STREAM = {"stream": True}
+_ATTEMPTS = 50  # to meet a request in the state that a path is about
+_BROKEN = 4  # exit code, as for every other bug of ours
+
+
+class NotMet(Unavailable):
+    """A path's state did not come about."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, print, and fail if anything leaked or a neighbour's answer changed."""
+    parser = argparse.ArgumentParser(
+        prog="tabwright cancel-bench",
+        description="Measure cancellation in its six paths, and look for leaks.",
+        epilog="Example: tabwright cancel-bench --rounds 30 --cancels 1000 --json",
+    )
+    parser.add_argument("--engine", choices=("cpu", "scripted"), default="cpu")
+    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="model folder")
+    parser.add_argument("--threads", type=int, default=0, help="threads of the cpu engine")
+    parser.add_argument("--rounds", type=int, default=30, help="cancels a path (default: 30)")
+    parser.add_argument("--cancels", type=int, default=1000, help="random cancels (default: 1000)")
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout")
+    options = parser.parse_args(argv)
+    log_to_stderr("warning")
+    settings = ServerSettings(
+        port=0,
+        engine=options.engine,
+        model=options.model,
+        threads=options.threads,
+        max_running=OTHERS + _SPARE,
+        drain_s=0.1,
+    )
+    work = partial(_measure, settings, options.rounds, options.cancels)
+    report = anyio.run(work, backend_options=loop_options())
+    print(json.dumps(report, indent=2) if options.json else _table(report))
+    return 0 if report["leaks_nothing"] and not report["neighbours"]["changed"] else _BROKEN
+
+
+async def _measure(settings: ServerSettings, rounds: int, cancels: int) -> dict[str, Any]:
+    report: dict[str, Any] = {"engine": settings.engine, "model": settings.model.name}
+    async with _loaded(settings) as rig:
+        report["paths"] = {}
+        for name, path in _PATHS.items():
+            if name == "nginx" and rig.proxied is None:
+                report["paths"][name] = {"skipped": "nginx is not installed"}
+                continue
+            print(f"{name} …", file=sys.stderr)
+            try:
+                report["paths"][name] = _summary([await path(rig) for _ in range(rounds)])
+            except NotMet as error:
+                report["paths"][name] = {"skipped": str(error)}
+        report["engine_step_ms"] = _summary(rig.engine.step_ms)
+    limit = _LIMIT_MS + report["engine_step_ms"]["p95"]
+    report["limit_ms"] = round(limit, 1)
+    for row in report["paths"].values():
+        if "p95" in row:
+            row["within_limit"] = row["p95"] <= limit
+    print(f"{cancels} random cancels …", file=sys.stderr)
+    report |= await _storm(settings.model_copy(update={"precision": "f32"}), cancels)
+    return report
+
+
+@asynccontextmanager
+async def _loaded(settings: ServerSettings) -> AsyncIterator[Rig]:
+    async with (
+        busy_rig(settings, nginx=nginx_program() is not None) as rig,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(rig.others)
+        await rig.until(lambda: rig.engine.others == OTHERS)
+        yield rig
+        tasks.cancel_scope.cancel()
+
+
+async def _queued(rig: Rig) -> float:
+    """The line before the engine: all slots are taken, the victim waits."""
+    admission = rig.gateway.completer.admission
+    for _ in range(_ATTEMPTS):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rig.others, _SPARE)
+            await rig.until(lambda: admission.running == OTHERS + _SPARE)
+            async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
+                await rig.until(lambda: bool(rig.gateway.counter.inflight.find(VICTIM)))
+                waited = not rig.engine.victims
+                left = time.perf_counter()
+            free_ms = await rig.until(rig.victim_is_gone, left)
+            tasks.cancel_scope.cancel()
+        if waited:
+            return free_ms
+    raise NotMet("the line was never met full; give a model that answers longer")
+
+
+async def _before_first_token(rig: Rig) -> float:
+    for _ in range(_ATTEMPTS):
+        tokens = rig.engine.victim_tokens
+        entered = rig.engine.victim_entered = anyio.Event()
+        async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
+            await entered.wait()
+            early = rig.engine.victim_tokens == tokens
+            left = time.perf_counter()
+        free_ms = await rig.until(rig.victim_is_gone, left)
+        if early:
+            return free_ms
+    raise NotMet("no request was met before its first token; the model is too fast")
+
+
+async def _mid_stream(rig: Rig) -> float:
+    return await _leave_stream(rig, rig.port)
+
+
+async def _behind_nginx(rig: Rig) -> float:
+    assert rig.proxied is not None
+    return await _leave_stream(rig, rig.proxied)
+
+
+async def _behind_middleware(rig: Rig) -> float:
+    return await _leave_stream(rig, rig.wrapped)
+
+
+async def _leave_stream(rig: Rig, port: int) -> float:
+    async with rig.client(port, rig.victim(**_STREAM), x_request_id=VICTIM) as stream:
+        seen = b""
+        while seen.count(b"data: ") < 3:
+            seen += await stream.receive()
+        left = time.perf_counter()
+    return await rig.until(rig.victim_is_gone, left)
+
+
+async def _whole_answer(rig: Rig) -> float:
+    tokens = rig.engine.victim_tokens
+    async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
+        await rig.until(lambda: rig.engine.victim_tokens >= tokens + 3)
+        left = time.perf_counter()
+    return await rig.until(rig.victim_is_gone, left)
+
+
+async def _superseded(rig: Rig) -> float:
+    session = {"x_tabwright_session": "editor"}
+    body = rig.victim(**_STREAM)
+    async with rig.client(rig.port, body, x_request_id=VICTIM, **session) as older:
+        seen = b""
+        while seen.count(b"data: ") < 3:
+            seen += await older.receive()
+        sent = time.perf_counter()
+        async with rig.client(rig.port, rig.body(**_STREAM), **session):
+            free_ms = await rig.until(rig.victim_is_gone, sent)
+    await rig.until(lambda: rig.engine.others == OTHERS)
+    return free_ms
+
+
+_PATHS = {
+    "queued": _queued,
+    "before first token": _before_first_token,
+    "mid-stream": _mid_stream,
+    "whole answer": _whole_answer,
+    "middleware": _behind_middleware,
+    "nginx": _behind_nginx,
+    "superseded": _superseded,
+}
+
+
+async def _storm(settings: ServerSettings, cancels: int) -> dict[str, Any]:
+    """Abandon requests at random moments; count what is left, compare what neighbours got."""
+    chance = random.Random(0)
+    async with busy_rig(settings, nginx=False) as rig:
+        for number in range(OTHERS):  # what each says when it is alone
+            rig.expected[number] = await rig.text(rig.body(number, stream=True))
+        await anyio.sleep(0.2)
+        before = _census()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rig.others)
+            await rig.until(lambda: rig.engine.others == OTHERS)
+            for _ in range(cancels):
+                body = rig.victim(stream=chance.random() < 0.5)
+                async with rig.client(rig.port, body, x_request_id=VICTIM):
+                    await anyio.sleep(chance.random() * 0.03)
+            await rig.until(rig.victim_is_gone)
+            counted, wasted = _disconnects(rig)
+            await rig.until(lambda: rig.compared >= 2 * OTHERS)
+            tasks.cancel_scope.cancel()
+        stats = rig.engine.stats
+        await rig.until(lambda: stats().running + stats().waiting + rig.running() == 0)
+        await anyio.sleep(0.5)  # for sockets that are being closed
+        left = {
+            "slots": stats().running + stats().waiting + rig.gateway.completer.admission.running,
+            "kv_blocks": stats().kv_blocks_used,
+            **{name: count - before[name] for name, count in _census().items()},
+        }
+        return {
+            "random_cancels": cancels,
+            "counted": counted,  # who leaves before the body is read was never a request
+            "wasted_tokens": wasted,
+            "left": left,
+            "leaks_nothing": not any(count > 0 for count in left.values()),
+            "neighbours": {"answers": rig.compared, "changed": rig.changed},
+        }
+
+
+def _disconnects(rig: Rig) -> tuple[float, float]:
+    """Requests ended by their clients so far, and the tokens they wasted."""
+    value = rig.gateway.counter.metrics.registry.get_sample_value
+    reason = {"reason": "disconnect"}
+    counts = (
+        value("tabwright_cancels_total", reason),
+        value("tabwright_wasted_tokens_total", reason),
+    )
+    return counts[0] or 0.0, counts[1] or 0.0
+
+
+def _census() -> dict[str, int]:
+    return {"tasks": len(asyncio.all_tasks()), "file_descriptors": len(os.listdir("/proc/self/fd"))}
+
+
+def _summary(values: Sequence[float]) -> dict[str, Any]:
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return {
+        "n": len(ordered),
+        "p50": round(ordered[last // 2], 2),
+        "p95": round(ordered[-(-last * 95 // 100)], 2),
+        "max": round(ordered[last], 2),
+    }
+
+
+def _table(report: dict[str, Any]) -> str:
+    step = report["engine_step_ms"]
+    lines = [
+        f"{report['model']} on {report['engine']}, {OTHERS} others running; engine step p50 "
+        f"{step['p50']} ms, p95 {step['p95']} ms; limit 20 ms + step p95 = {report['limit_ms']} ms",
+        "",
+        f"{'ms until the slot is free':<28}{'n':>5}{'p50':>9}{'p95':>9}{'max':>9}",
+    ]
+    for name, row in report["paths"].items():
+        if "skipped" in row:
+            lines.append(f"{name:<28}skipped: {row['skipped']}")
+            continue
+        verdict = "" if row["within_limit"] else "  over the limit"
+        figures = f"{row['n']:>5}{row['p50']:>9}{row['p95']:>9}{row['max']:>9}"
+        lines.append(f"{name:<28}{figures}{verdict}")
+    left = ", ".join(f"{count} {name}" for name, count in report["left"].items())
+    neighbours = report["neighbours"]
+    lines += [
+        "",
+        f"{report['random_cancels']} random cancels left {left}",
+        f"neighbours' answers: {neighbours['answers']} compared, {neighbours['changed']} changed",
+    ]
+    return "\n".join(lines)

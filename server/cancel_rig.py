@@ -1,0 +1,249 @@
+"""The test bench of `server.cancel_bench`: a gateway on real ports, an engine that is watched,
+developers who keep it busy, and clients that leave.
+
+Everything runs in one event loop, so a slot's release is seen within about a millisecond and no
+second thread disturbs the figures. nginx runs as a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import SocketStream
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.app import create_app
+from server.engines.registry import load_engine
+from server.gateway import Gateway
+from server.listener import Listener
+from server.nginx_front import nginx_in_front
+from server.settings import ServerSettings
+from tabwright.artifact import ModelArtifact
+from tabwright.engine import CompletionEngine, EngineStats, Tokens
+from tabwright.request import SamplingParams
+
+OTHERS = 8
+VICTIM = "victim"
+_VICTIM_SEED = 1_000_000
+_SOURCE = Path(__file__).read_text(encoding="utf-8")
+
+
+class WatchedEngine:
+    """Passes everything to `engine`; knows whose stream is open and when tokens came."""
+
+    def __init__(self, engine: CompletionEngine) -> None:
+        """Watch `engine`."""
+        self._engine = engine
+        self.others = 0
+        self.victims = 0
+        self.victim_tokens = 0
+        self.step_ms: list[float] = []
+        self.victim_entered = anyio.Event()
+
+    @property
+    def artifact(self) -> ModelArtifact:
+        """The model."""
+        return self._engine.artifact
+
+    @property
+    def max_context(self) -> int:
+        """The engine's own."""
+        return self._engine.max_context
+
+    def stats(self) -> EngineStats:
+        """The engine's own."""
+        return self._engine.stats()
+
+    async def check(self) -> None:
+        """Ask the engine."""
+        await self._engine.check()
+
+    async def aclose(self) -> None:
+        """End the engine."""
+        await self._engine.aclose()
+
+    @asynccontextmanager
+    async def stream(
+        self, prompt: Sequence[int], sampling: SamplingParams
+    ) -> AsyncIterator[AsyncIterator[Tokens]]:
+        """Stream, and note who does."""
+        victim = (sampling.seed or 0) >= _VICTIM_SEED
+        async with self._engine.stream(prompt, sampling) as tokens:
+            self.victims += victim
+            self.others += not victim
+            if victim:
+                self.victim_entered.set()
+            try:
+                yield self._watch(tokens, victim)
+            finally:
+                self.victims -= victim
+                self.others -= not victim
+
+    async def _watch(self, tokens: AsyncIterator[Tokens], victim: bool) -> AsyncIterator[Tokens]:
+        before: float | None = None
+        async for piece in tokens:
+            now = time.perf_counter()
+            if victim:
+                self.victim_tokens += len(piece.ids)
+            elif before is not None and self.others >= OTHERS:
+                self.step_ms.append((now - before) * 1000)
+            before = now
+            yield piece
+
+
+class PassThrough:
+    """A pure ASGI middleware that wraps `receive` and `send` and changes nothing."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stand in front of `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request through."""
+
+        async def inward() -> Message:
+            return await receive()
+
+        async def outward(message: Message) -> None:
+            await send(message)
+
+        await self._app(scope, inward, outward)
+
+
+@dataclass
+class Rig:
+    """A gateway under load: `port` is direct, `wrapped` behind a middleware, `proxied` also behind
+    nginx."""
+
+    engine: WatchedEngine
+    gateway: Gateway
+    port: int
+    wrapped: int
+    proxied: int | None
+    changed: int = 0
+    compared: int = 0
+    expected: dict[int, str] = field(default_factory=dict)
+    _chance: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def body(self, number: int = 0, **fields: Any) -> dict[str, Any]:
+        """A request for code; each `number` has another prompt, with most of the context used."""
+        start = 200 + number * 97
+        body = {"prompt": _SOURCE[start : start + 1200], "temperature": 0, "max_tokens": 256}
+        return body | fields
+
+    def victim(self, **fields: Any) -> dict[str, Any]:
+        """The request that will be abandoned; its prompt is in no cache."""
+        start = self._chance.randrange(len(_SOURCE) // 2)
+        prompt = _SOURCE[start : start + 1200]
+        return self.body(prompt=prompt, seed=_VICTIM_SEED, max_tokens=400) | fields
+
+    def victim_is_gone(self) -> bool:
+        """Whether nothing of the victim is left: no scope, no place, no slot, no block."""
+        stats = self.engine.stats()
+        return (
+            not self.gateway.counter.inflight.find(VICTIM)
+            and not self.engine.victims
+            and stats.running + stats.waiting <= self.engine.others
+        )
+
+    def running(self) -> int:
+        """Requests inside the gateway."""
+        return len(self.gateway.counter.inflight)
+
+    async def until(
+        self, condition: Callable[[], bool], since: float | None = None, limit_s: float = 120
+    ) -> float:
+        """Milliseconds from `since` until `condition`, looked at about once a millisecond.
+
+        Raises:
+            TimeoutError: it did not come.
+        """
+        start = since or time.perf_counter()
+        with anyio.fail_after(limit_s):
+            # Polled, because the engine's books have no bell.
+            while not condition():  # noqa: ASYNC110
+                await anyio.sleep(0.0005)
+        return (time.perf_counter() - start) * 1000
+
+    async def others(self, count: int = OTHERS, **fields: Any) -> None:
+        """Keep `count` requests running until cancelled, each compared with what it said first."""
+        async with anyio.create_task_group() as tasks:
+            for number in range(count):
+                tasks.start_soon(self._developer, number, fields)
+
+    async def _developer(self, number: int, fields: Mapping[str, Any]) -> None:
+        while True:
+            text = await self.text(self.body(number, stream=True, **fields))
+            self.compared += 1
+            self.changed += text != self.expected.setdefault(number, text)
+
+    async def text(self, body: Mapping[str, Any]) -> str:
+        """The whole text of a streamed answer."""
+        data = b""
+        async with self.client(self.port, body) as stream:
+            while b"[DONE]" not in data:
+                data += await stream.receive()
+        lines = [line[6:] for line in data.split(b"\n") if line.startswith(b'data: {"id')]
+        return "".join(json.loads(line)["choices"][0]["text"] for line in lines)
+
+    @asynccontextmanager
+    async def client(
+        self, port: int, body: Mapping[str, Any], **headers: str
+    ) -> AsyncIterator[SocketStream]:
+        """Send a request; leaving the block closes the connection."""
+        raw = json.dumps(body).encode()
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: bench\r\n{lines}"
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
+            yield stream
+
+
+@asynccontextmanager
+async def busy_rig(settings: ServerSettings, *, nginx: bool) -> AsyncIterator[Rig]:
+    """A gateway with the engine of `settings`, without load yet."""
+    artifact = ModelArtifact.load(settings.model)
+    engine = load_engine(settings.engine, artifact, **_options(settings))
+    async with _watched(engine) as watched, anyio.create_task_group() as tasks:
+        app = create_app(watched, settings)
+        gateway: Gateway = app.state.gateway
+        ports = []
+        listeners = []
+        for outer in (app, PassThrough(app)):
+            ready = anyio.Event()
+
+            def started(port: int, ready: anyio.Event = ready) -> None:
+                ports.append(port)
+                ready.set()
+
+            listener = Listener(outer, gateway.counter.inflight, settings, started)
+            listeners.append(listener)
+            tasks.start_soon(listener.listen)
+            await ready.wait()
+        with nginx_in_front(ports[1]) if nginx else nullcontext() as proxied:
+            yield Rig(watched, gateway, ports[0], ports[1], proxied)
+        for listener in listeners:
+            listener.handle_exit(0, None)
+
+
+@asynccontextmanager
+async def _watched(
+    engine: AbstractAsyncContextManager[CompletionEngine],
+) -> AsyncIterator[WatchedEngine]:
+    async with engine as running:
+        yield WatchedEngine(running)
+
+
+def _options(settings: ServerSettings) -> dict[str, object]:
+    if settings.engine == "scripted":  # a pace like a small model's
+        pace = {"answer": _SOURCE, "first_delay_s": 0.02, "token_delay_s": 0.005}
+        return settings.engine_options() | pace
+    return settings.engine_options()
