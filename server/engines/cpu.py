@@ -143,6 +143,7 @@ class CpuEngine:
         try:
             yield ticket
         finally:
+            ticket.abandon()
             self._leave(ticket)
 
     def stats(self) -> EngineStats:

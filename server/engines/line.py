@@ -62,6 +62,11 @@ class Ticket:
         self._finish = finish
         self.wake()
 
+    def abandon(self) -> None:
+        """End the stream without an answer: its reader has left."""
+        self._ended = True
+        self.wake()
+
     def fail(self, error: TabwrightError) -> None:
         """End the stream with an error, after what has been generated."""
         self._error = error
@@ -87,7 +92,7 @@ class Ticket:
         return self
 
     async def __anext__(self) -> Tokens:
-        while not self._ids and self._finish is None and self._error is None:
+        while not (self._ended or self._ids or self._finish or self._error):
             await self.wait()
         if self._ended:
             raise StopAsyncIteration

@@ -36,8 +36,8 @@ class LlamaShape:
         Raises:
             ConfigError: the architecture, or a variant of it, is not covered here.
         """
-        _refuse_variants(config)
         try:
+            _refuse_variants(config)
             heads = int(config["num_attention_heads"])
             width = int(config["hidden_size"])
             shape = cls(
@@ -52,13 +52,21 @@ class LlamaShape:
                 norm_eps=float(config["rms_norm_eps"]),
                 tied=bool(config.get("tie_word_embeddings", False)),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise ConfigError(f"config.json: {error!r}") from error
-        if shape.heads % shape.kv_heads or shape.head_dim % 2:
+        shape._check()
+        return shape
+
+    def _check(self) -> None:
+        counts = (self.vocab, self.width, self.inner, self.layers, self.heads, self.kv_heads)
+        if min(*counts, self.head_dim) < 1:
+            raise ConfigError("config.json: every size and count must be positive")
+        if self.heads % self.kv_heads or self.head_dim % 2:
             raise ConfigError(
                 "config.json: heads do not divide into key-value heads, or odd head_dim"
             )
-        return shape
+        if not (self.rope_theta > 0 and self.norm_eps >= 0):  # also false for NaN
+            raise ConfigError("config.json: rope_theta and rms_norm_eps must be positive")
 
     @property
     def kv_values_per_token(self) -> int:

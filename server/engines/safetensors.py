@@ -97,7 +97,7 @@ def _read_file(path: Path) -> dict[str, StoredTensor]:
             raise CorruptArtifact(f"{path.name}: the header is longer than the file")
         try:
             header = json.loads(stream.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorruptArtifact(f"{path.name}: {error}") from error
     if not isinstance(header, dict):
         raise CorruptArtifact(f"{path.name}: the header is not a JSON object")
@@ -111,7 +111,7 @@ def _locate(path: Path, name: str, entry: Any, body: Bytes) -> StoredTensor:
         dtype = str(entry["dtype"])
         shape = tuple(int(n) for n in entry["shape"])
         first, last = (int(n) for n in entry["data_offsets"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CorruptArtifact(f"{path.name}: entry {name!r}: {error!r}") from error
     if dtype not in _ITEM_BYTES:
         raise ConfigError(

@@ -126,6 +126,7 @@ class ScriptedEngine:
             yield recital
         finally:
             self._cancelled += not recital.ended
+            recital.ended = True
             self._line.leave(ticket)
 
     def stats(self) -> EngineStats:

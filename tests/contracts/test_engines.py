@@ -327,6 +327,13 @@ async def test_a_cancelled_scope_frees_the_slot(
     await settled(engine)
 
 
+async def test_a_stream_that_was_left_ends(engine: CompletionEngine, prompt: list[int]) -> None:
+    async with engine.stream(prompt, LONG) as stream:
+        pass
+    with anyio.fail_after(PATIENCE_S):
+        await drained(stream)
+
+
 async def test_a_finished_request_is_not_counted_as_cancelled(
     engine: CompletionEngine, prompt: list[int]
 ) -> None:
