@@ -1,7 +1,9 @@
 """Several generations for one request: n choices, several prompts, each with its own seed.
 
 Greedy choices are all equal, so they are generated once and shown n times. The pieces of different
-choices come in any order, the pieces of one in theirs. The first failure ends the others.
+choices come in any order, the pieces of one in theirs. The first failure ends the others. However
+many choices a request has, only a few of them stand in line at a time, so that one request for a
+hundred does not keep everybody else out.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import anyio
 from server.completer import Completer
 from server.inflight import Running
 from tabwright.request import CompletionRequest, Suggestion, Usage
+
+_ABREAST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,14 @@ async def generate(
     prompt_tokens: dict[int, int] = {}
     completion_tokens = 0
 
+    abreast = anyio.CapacityLimiter(_ABREAST)
+
     async def one(choice: Choice, patient: bool) -> None:
         nonlocal completion_tokens
-        async with completer.complete(choice.request, running, patient=patient) as pieces:
+        async with (
+            abreast,
+            completer.complete(choice.request, running, patient=patient) as pieces,
+        ):
             async for piece in pieces:
                 await take(choice, piece)
                 if piece.finish:

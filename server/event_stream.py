@@ -94,8 +94,8 @@ def problem_response(dialect: Dialect, problem: Problem, request_id: str = "") -
     if problem.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(problem.retry_after_s)))
         headers["retry-after-ms"] = str(max(1, round(problem.retry_after_s * 1000)))
-    if problem.status == 413:
-        headers["connection"] = "close"  # the rest of the body is not worth reading
+    if problem.status in (401, 408, 413):
+        headers["connection"] = "close"  # the body was not read to its end, and will not be
     return JsonResponse(dialect.error_body(problem), problem.status, headers)
 
 

@@ -14,12 +14,13 @@ are not used yet. Read `PromptBuilder.build` first.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, SamplingParams
 
-WINDOW_CHARS_PER_TOKEN = 8  # text further away than this is not even tokenised
+WINDOW_CHARS_PER_TOKEN = 6  # text further away than this is not even tokenised; code has 3 to 4
 LONGEST_TOKEN_CHARS = 128
 HEADER_CHARS = 96
 
@@ -45,6 +46,8 @@ class PromptBuilder:
         self._tokenizer = artifact.tokenizer
         self._fim = artifact.fim
         self._context = max_context
+        # While somebody types, the text behind the cursor stays the same.
+        self._start_of = lru_cache(maxsize=64)(self._first_lines)
 
     def build(self, request: CompletionRequest) -> BuiltPrompt:
         """Lay out the prompt.
@@ -107,36 +110,36 @@ class PromptBuilder:
 
     def _share(self, prefix: str, suffix: str, budget: int) -> tuple[list[int], list[int]]:
         """Cut both to `budget` tokens: a quarter for the suffix, more if the prefix is short."""
-        before = self._tokenizer.encode(prefix[-budget * WINDOW_CHARS_PER_TOKEN :])
+        start = max(0, len(prefix) - budget * WINDOW_CHARS_PER_TOKEN)
+        before = self._tokenizer.encode(prefix[start:])
         step = max(1, budget // 8)
         wanted = -(-len(before) // step) * step
-        after = self._start_of(suffix, max(budget // 4, budget - wanted))
+        allowed = max(budget // 4, budget - wanted)
+        window = suffix[: allowed * WINDOW_CHARS_PER_TOKEN]
+        after = self._start_of(window, len(window) == len(suffix), allowed)
         room = budget - len(after)
-        if len(prefix) > budget * WINDOW_CHARS_PER_TOKEN or len(before) > room:
-            before = self._end_of(prefix, room)
-        return before, after
+        if start > 0 or len(before) > room:
+            before = self._end_of(prefix, start, before, room)
+        return before, list(after)
 
-    def _start_of(self, text: str, allowed: int) -> list[int]:
-        """Ids of the first whole lines of `text`, or of part of its first line."""
-        window = text[: allowed * WINDOW_CHARS_PER_TOKEN]
+    def _first_lines(self, window: str, whole: bool, allowed: int) -> tuple[int, ...]:
+        """Ids of the first whole lines of a text, or of part of its first line."""
         ids = self._tokenizer.encode(window)
         if len(ids) <= allowed:
-            if len(window) == len(text):
-                return ids
+            if whole:
+                return tuple(ids)
             kept = window
         else:
             kept = self._tokenizer.decode(ids[:allowed])
         lines = kept[: kept.rfind("\n") + 1]
-        whole = self._tokenizer.encode(lines)
-        return (whole or ids)[:allowed]
+        return tuple((self._tokenizer.encode(lines) or ids)[:allowed])
 
-    def _end_of(self, text: str, allowed: int) -> list[int]:
-        """Ids of the end of `text`, from a line start near a grid of absolute positions."""
-        start = max(0, len(text) - allowed * WINDOW_CHARS_PER_TOKEN)
-        ids = self._tokenizer.encode(text[start:])
+    def _end_of(self, text: str, start: int, ids: list[int], allowed: int) -> list[int]:
+        """Ids of the end of `text`, from a line start near a grid of absolute positions.
+
+        ids: those of `text[start:]`, which is too much.
+        """
         surplus = max(0, len(ids) - allowed)
-        if start == 0 and surplus == 0:
-            return ids
         earliest = start + len(self._tokenizer.decode(ids[:surplus]))
         step = max(1, allowed // 2)
         while step > 1 and step * 4 > len(text) - earliest:

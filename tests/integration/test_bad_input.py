@@ -369,3 +369,12 @@ def test_broken_http_is_refused(live: LiveGateway) -> None:
 
 def test_errors_are_compact_json(client: httpx.Client) -> None:
     assert b'":{"' in post(client, b"{").content
+
+
+def test_an_unread_body_cannot_hold_a_connection(tiny: ModelArtifact) -> None:
+    with (
+        live_gateway(tiny, api_key="k") as live,
+        RawClient(live.port, PATH, b"{", {"Content-Length": "500"}) as client,
+    ):
+        assert client.read_answer()[0] == 401
+        assert closed_within(client.socket, 10)

@@ -296,3 +296,13 @@ def test_many_random_leavings_leak_nothing(slow: LiveGateway) -> None:
     for thread in threads:
         thread.join()
     slow.wait_free()
+
+
+def test_a_request_for_many_choices_leaves_room_for_others(tiny: ModelArtifact) -> None:
+    with live_gateway(tiny, options=SILENT, max_running=8, drain_s=0.1) as live:
+        wide = STREAM | {"n": 100, "temperature": 1}
+        with complete(live.port, body=wide), complete(live.port, body=wide):
+            live.wait(lambda: running(live, 8), "each has four")
+            admission = live.gateway.completer.admission
+            assert (admission.running, admission.waiting) == (8, 0)
+        live.wait_free()
