@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -122,6 +123,59 @@ async def test_closing_the_engine_ends_its_process(
         assert pid is not None
         assert psutil.pid_exists(pid)
     assert not psutil.pid_exists(pid)
+
+
+_PARENT = """
+import anyio, sys
+from pathlib import Path
+from server.engines.cpu import CpuEngine
+from server.engines.cpu_settings import CpuSettings
+from tabwright.artifact import ModelArtifact
+
+async def main():
+    artifact = ModelArtifact.load(sys.argv[1])
+    async with CpuEngine(artifact, CpuSettings(cache_dir=Path(sys.argv[2]), threads=1)) as engine:
+        print(engine.worker_pid, flush=True)
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+async def test_the_worker_does_not_outlive_a_killed_gateway(
+    artifact: ModelArtifact, cache: Path
+) -> None:
+    command = [sys.executable, "-c", _PARENT, str(artifact.path), str(cache)]
+    async with await anyio.open_process(command) as parent:
+        assert parent.stdout is not None
+        pid = int(await parent.stdout.receive())
+        assert psutil.pid_exists(pid)
+        parent.kill()
+        await parent.wait()
+        with anyio.fail_after(PATIENCE_S):
+            while True:
+                if not _alive(pid):
+                    break
+                await anyio.sleep(0.01)
+
+
+def _alive(pid: int) -> bool:
+    """Whether it runs; one that nobody has reaped does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def test_a_start_that_is_cancelled_leaves_no_process(
+    artifact: ModelArtifact, settings: CpuSettings
+) -> None:
+    before = {child.pid for child in psutil.Process().children()}
+    with anyio.move_on_after(0.1) as scope:
+        async with CpuEngine(artifact, settings):
+            pytest.fail("it cannot be up so soon")
+    assert scope.cancelled_caught
+    assert {child.pid for child in psutil.Process().children()} <= before
 
 
 async def test_an_error_in_the_block_leaves_it_as_it_was(
