@@ -137,7 +137,8 @@ class CpuEngine:
             max_context=self.max_context,
         )
         if self._down is not None:
-            raise self._down
+            # The same error answers every request: it must not gather their tracebacks.
+            raise self._down.with_traceback(None)
         ticket = Ticket(tuple(prompt), sampling, granted)
         self._line.join(ticket)
         try:
@@ -188,6 +189,8 @@ class CpuEngine:
                         pass
             except EngineOverloaded:
                 await self._news.wait()  # full, and heard from: it computes for others
+                if self._worker is None:
+                    raise EngineUnavailable("the worker died") from None
             except EngineFailed as error:
                 raise EngineUnavailable(str(error)) from error
             return

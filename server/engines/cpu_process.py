@@ -54,6 +54,11 @@ class WorkerProcess:
         """Process id."""
         return self._process.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, negative for a signal; None until it has been reaped."""
+        return self._process.returncode
+
     def send(self, message: Message) -> None:
         """Say something, without waiting. To a dead worker nothing is said."""
         self._outbox += encode(message)

@@ -75,9 +75,6 @@ class Supervisor:
                 self._lives += 1
                 was_ready = await self._live()
                 deaths = 0 if was_ready else deaths + 1
-                if self._given_up:
-                    break
-                _log.error("engine worker died", extra={"lives": self._lives})
                 if deaths >= _PATIENCE:
                     self._give_up(self._last_words)
         self.ended.set()
@@ -95,6 +92,8 @@ class Supervisor:
             self._books.died()
             with anyio.CancelScope(shield=True):
                 await worker.reap()
+        facts = {"pid": worker.pid, "exit_code": worker.exit_code, "life": self._lives}
+        _log.error("engine worker died", extra=facts)
         return was_ready
 
     async def _listen(self, worker: WorkerProcess) -> bool:

@@ -81,7 +81,7 @@ class Ticket:
     def raise_failure(self) -> None:
         """Raise what `fail` was given, if it was."""
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # several tickets may share it
 
     async def wait(self) -> None:
         """Sleep until somebody wakes this ticket."""
