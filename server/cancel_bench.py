@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -24,22 +25,15 @@ from typing import Any
 
 import anyio
 
-from server.cancel_rig import OTHERS, VICTIM, Rig, busy_rig
+from server.cancel_paths import PATHS, NotMet
+from server.cancel_rig import OTHERS, SPARE, VICTIM, Rig, busy_rig
 from server.listener import loop_options
 from server.logs import log_to_stderr
 from server.nginx_front import nginx_program
 from server.settings import BUNDLED_MODEL, ServerSettings
-from tabwright.errors import Unavailable
 
-_SPARE = 2  # slots beside the eight: one for the victim, one for what supersedes it
 _LIMIT_MS = 20.0
-_STREAM = {"stream": True}
-_ATTEMPTS = 50  # to meet a request in the state that a path is about
 _BROKEN = 4  # exit code, as for every other bug of ours
-
-
-class NotMet(Unavailable):
-    """A path's state did not come about."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         engine=options.engine,
         model=options.model,
         threads=options.threads,
-        max_running=OTHERS + _SPARE,
+        max_running=OTHERS + SPARE,
         drain_s=0.1,
     )
     work = partial(_measure, settings, options.rounds, options.cancels)
@@ -75,7 +69,7 @@ async def _measure(settings: ServerSettings, rounds: int, cancels: int) -> dict[
     report: dict[str, Any] = {"engine": settings.engine, "model": settings.model.name}
     async with _loaded(settings) as rig:
         report["paths"] = {}
-        for name, path in _PATHS.items():
+        for name, path in PATHS.items():
             if name == "nginx" and rig.proxied is None:
                 report["paths"][name] = {"skipped": "nginx is not installed"}
                 continue
@@ -85,6 +79,8 @@ async def _measure(settings: ServerSettings, rounds: int, cancels: int) -> dict[
             except NotMet as error:
                 report["paths"][name] = {"skipped": str(error)}
         report["engine_step_ms"] = _summary(rig.engine.step_ms)
+        if rig.engine.worker_pid is not None:
+            report["killed_worker"] = await _killed_worker(rig)
     limit = _LIMIT_MS + report["engine_step_ms"]["p95"]
     report["limit_ms"] = round(limit, 1)
     for row in report["paths"].values():
@@ -107,91 +103,19 @@ async def _loaded(settings: ServerSettings) -> AsyncIterator[Rig]:
         tasks.cancel_scope.cancel()
 
 
-async def _queued(rig: Rig) -> float:
-    """The line before the engine: all slots are taken, the victim waits."""
-    admission = rig.gateway.completer.admission
-    for _ in range(_ATTEMPTS):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rig.others, _SPARE)
-            await rig.until(lambda: admission.running == OTHERS + _SPARE)
-            async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
-                await rig.until(lambda: bool(rig.gateway.counter.inflight.find(VICTIM)))
-                waited = not rig.engine.victims
-                left = time.perf_counter()
-            free_ms = await rig.until(rig.victim_is_gone, left)
-            tasks.cancel_scope.cancel()
-        if waited:
-            return free_ms
-    raise NotMet("the line was never met full; give a model that answers longer")
-
-
-async def _before_first_token(rig: Rig) -> float:
-    for _ in range(_ATTEMPTS):
-        tokens = rig.engine.victim_tokens
-        entered = rig.engine.victim_entered = anyio.Event()
-        async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
-            await entered.wait()
-            early = rig.engine.victim_tokens == tokens
-            left = time.perf_counter()
-        free_ms = await rig.until(rig.victim_is_gone, left)
-        if early:
-            return free_ms
-    raise NotMet("no request was met before its first token; the model is too fast")
-
-
-async def _mid_stream(rig: Rig) -> float:
-    return await _leave_stream(rig, rig.port)
-
-
-async def _behind_nginx(rig: Rig) -> float:
-    assert rig.proxied is not None
-    return await _leave_stream(rig, rig.proxied)
-
-
-async def _behind_middleware(rig: Rig) -> float:
-    return await _leave_stream(rig, rig.wrapped)
-
-
-async def _leave_stream(rig: Rig, port: int) -> float:
-    async with rig.client(port, rig.victim(**_STREAM), x_request_id=VICTIM) as stream:
+async def _killed_worker(rig: Rig) -> dict[str, float]:
+    """Kill the engine's worker in mid-stream: until the client knows, until the next is served."""
+    async with rig.client(rig.port, rig.victim(stream=True)) as stream:
         seen = b""
         while seen.count(b"data: ") < 3:
             seen += await stream.receive()
-        left = time.perf_counter()
-    return await rig.until(rig.victim_is_gone, left)
-
-
-async def _whole_answer(rig: Rig) -> float:
-    tokens = rig.engine.victim_tokens
-    async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
-        await rig.until(lambda: rig.engine.victim_tokens >= tokens + 3)
-        left = time.perf_counter()
-    return await rig.until(rig.victim_is_gone, left)
-
-
-async def _superseded(rig: Rig) -> float:
-    session = {"x_tabwright_session": "editor"}
-    body = rig.victim(**_STREAM)
-    async with rig.client(rig.port, body, x_request_id=VICTIM, **session) as older:
-        seen = b""
-        while seen.count(b"data: ") < 3:
-            seen += await older.receive()
-        sent = time.perf_counter()
-        async with rig.client(rig.port, rig.body(**_STREAM), **session):
-            free_ms = await rig.until(rig.victim_is_gone, sent)
-    await rig.until(lambda: rig.engine.others == OTHERS)
-    return free_ms
-
-
-_PATHS = {
-    "queued": _queued,
-    "before first token": _before_first_token,
-    "mid-stream": _mid_stream,
-    "whole answer": _whole_answer,
-    "middleware": _behind_middleware,
-    "nginx": _behind_nginx,
-    "superseded": _superseded,
-}
+        os.kill(rig.engine.worker_pid or 0, signal.SIGKILL)
+        killed = time.perf_counter()
+        while b'"code":"engine_failed"' not in seen:
+            seen += await stream.receive()
+    told_ms = (time.perf_counter() - killed) * 1000
+    await rig.text(rig.body(stream=True, max_tokens=1))
+    return {"told_ms": round(told_ms, 1), "served_s": round(time.perf_counter() - killed, 2)}
 
 
 async def _storm(settings: ServerSettings, cancels: int) -> dict[str, Any]:
@@ -272,6 +196,11 @@ def _table(report: dict[str, Any]) -> str:
         verdict = "" if row["within_limit"] else "  over the limit"
         figures = f"{row['n']:>5}{row['p50']:>9}{row['p95']:>9}{row['max']:>9}"
         lines.append(f"{name:<28}{figures}{verdict}")
+    if killed := report.get("killed_worker"):
+        lines.append(
+            f"{'worker killed (kill -9)':<28}client told after {killed['told_ms']} ms, "
+            f"next request served after {killed['served_s']} s"
+        )
     left = ", ".join(f"{count} {name}" for name, count in report["left"].items())
     neighbours = report["neighbours"]
     lines += [

@@ -31,6 +31,7 @@ from tabwright.engine import CompletionEngine, EngineStats, Tokens
 from tabwright.request import SamplingParams
 
 OTHERS = 8
+SPARE = 2  # slots beside the eight: one for the victim, one for what supersedes it
 VICTIM = "victim"
 _VICTIM_SEED = 1_000_000
 _SOURCE = Path(__file__).read_text(encoding="utf-8")
@@ -57,6 +58,12 @@ class WatchedEngine:
     def max_context(self) -> int:
         """The engine's own."""
         return self._engine.max_context
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process that computes, where the engine has one."""
+        pid: int | None = getattr(self._engine, "worker_pid", None)
+        return pid
 
     def stats(self) -> EngineStats:
         """The engine's own."""
@@ -130,7 +137,7 @@ class Rig:
     proxied: int | None
     changed: int = 0
     compared: int = 0
-    expected: dict[int, str] = field(default_factory=dict)
+    expected: dict[int, str | None] = field(default_factory=dict)
     _chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     def body(self, number: int = 0, **fields: Any) -> dict[str, Any]:
@@ -182,15 +189,17 @@ class Rig:
     async def _developer(self, number: int, fields: Mapping[str, Any]) -> None:
         while True:
             text = await self.text(self.body(number, stream=True, **fields))
+            if text is None:
+                continue
             self.compared += 1
             self.changed += text != self.expected.setdefault(number, text)
 
-    async def text(self, body: Mapping[str, Any]) -> str:
-        """The whole text of a streamed answer."""
-        data = b""
-        async with self.client(self.port, body) as stream:
-            while b"[DONE]" not in data:
-                data += await stream.receive()
+    async def text(self, body: Mapping[str, Any]) -> str | None:
+        """The whole text of a streamed answer; None if it was an error."""
+        async with self.client(self.port, body, connection="close") as stream:
+            data = b"".join([chunk async for chunk in stream])
+        if b"[DONE]" not in data:
+            return None
         lines = [line[6:] for line in data.split(b"\n") if line.startswith(b'data: {"id')]
         return "".join(json.loads(line)["choices"][0]["text"] for line in lines)
 

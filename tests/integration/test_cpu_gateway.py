@@ -112,7 +112,9 @@ def test_a_killed_worker_is_an_error_in_the_dialect_and_the_next_request_is_serv
         assert error["type"] == "server_error"
     body = LONG | {"max_tokens": 4}
     answer = httpx.post(f"{live.url}/v1/completions", json=body, timeout=60)
-    record_property("served_again_s", time.perf_counter() - killed)
+    served_again_s = time.perf_counter() - killed
+    record_property("served_again_s", served_again_s)
+    assert served_again_s < 10  # about 1 s on an idle machine; `tabwright cancel-bench` measures
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["text"]
     live.wait_free()

@@ -105,7 +105,9 @@ def test_the_agent_shows_a_completion_and_reports_what_became_of_it(
         assert agent.call("postEvent", event | {"type": "view"}) is True
         select = {"type": "select", "elapsed": 1200, "select_kind": "line"}
         assert agent.call("postEvent", event | select) is True
-        for kind in ("view", "select"):
+        dismiss = {"type": "dismiss", "view_id": "view-2", "elapsed": 30}
+        assert agent.call("postEvent", event | dismiss) is True
+        for kind in ("view", "select", "dismiss"):
             assert live.counted("tabwright_editor_events_total", kind=kind) == 1
         assert agent.call("getIssues") == []
 
