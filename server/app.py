@@ -81,7 +81,7 @@ def create_app(engine: CompletionEngine, settings: ServerSettings) -> FastAPI:
         artifact=engine.artifact,
         max_context=engine.max_context,
         completer=Completer(engine, admission, prompts),
-        counter=Counter(inflight, metrics, problem_of),
+        counter=Counter(inflight, metrics, problem_of, settings.write_timeout_s),
     )
     metrics.watch(engine, admission)
     app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)

@@ -78,7 +78,8 @@ class Completer:
             ids, logprobs = ids + new.ids, logprobs + new.logprobs
             text = text_of.push(new.ids)
             if new.finish:
-                text += text_of.flush()
+                # A character that the length limit cut in half is no text for an editor.
+                text += text_of.flush().rstrip("\ufffd")
             text, stopped = stops.push(text)
             if new.finish and not stopped:
                 text += stops.flush()

@@ -53,11 +53,16 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Where requests run and are counted. `problem_of` maps an error to its status."""
+    """Where requests run and are counted.
+
+    problem_of: maps an error to its status. write_timeout_s: a client that reads nothing for so
+    long counts as gone.
+    """
 
     inflight: Inflight
     metrics: Metrics
     problem_of: Callable[[TabwrightError | EndReason | None], Problem]
+    write_timeout_s: float
 
 
 def event(body: Mapping[str, Any]) -> bytes:
@@ -162,10 +167,13 @@ class EventStream:
 
         async def emit(frame: bytes) -> None:
             async with turn:
-                if not self._started:
-                    self._started = True
-                    await send(self._start())
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
+                with anyio.move_on_after(self._counter.write_timeout_s) as limit:
+                    if not self._started:
+                        self._started = True
+                        await send(self._start())
+                    await send({"type": "http.response.body", "body": frame, "more_body": True})
+                if limit.cancelled_caught:
+                    self._running.end(EndReason.DISCONNECT)
 
         problem = await _run(self._counter, self._running, receive, lambda: self._work(emit))
         if self._running.reason is EndReason.DISCONNECT:

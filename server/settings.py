@@ -37,6 +37,9 @@ class ServerSettings(BaseModel):
     max_connections: int = Field(default=1024, ge=1, description="connections at the same time")
     header_timeout_s: float = Field(default=10, gt=0, description="time for a request's headers")
     body_timeout_s: float = Field(default=10, gt=0, description="time for a request's body")
+    write_timeout_s: float = Field(
+        default=10, gt=0, description="a client that reads nothing for so long counts as gone"
+    )
     deadline_s: float = Field(default=60, gt=0, description="time for one completion request")
     drain_s: float = Field(
         default=10, ge=0, description="time for running requests after a stop signal"

@@ -5,6 +5,7 @@ Real sockets, real uvicorn. The figures in milliseconds come from `server.cancel
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import threading
@@ -306,3 +307,17 @@ def test_a_request_for_many_choices_leaves_room_for_others(tiny: ModelArtifact) 
             admission = live.gateway.completer.admission
             assert (admission.running, admission.waiting) == (8, 0)
         live.wait_free()
+
+
+def test_a_client_that_does_not_read_holds_no_slot(tiny: ModelArtifact) -> None:
+    options = {"answer": "word " * 900}
+    with live_gateway(tiny, options=options, write_timeout_s=0.3, drain_s=0.1) as live:
+        body = STREAM | {"n": 100, "temperature": 1, "max_tokens": 900}
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", live.port))
+            raw = json.dumps(body).encode()
+            head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
+            client.sendall(head.encode() + raw)
+            live.wait(lambda: live.cancels("disconnect") == 1, "it was given up")
+            live.wait_free()
