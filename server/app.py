@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from server.admission import Admission, Unauthorized, check_key
 from server.completer import Completer
-from server.event_stream import Counter, JsonResponse, Problem, problem_response
+from server.event_stream import JsonResponse, Problem, Reception, problem_response
 from server.gateway import (
     BodyTooLarge,
     BodyTooSlow,
@@ -81,7 +81,7 @@ def create_app(engine: CompletionEngine, settings: ServerSettings) -> FastAPI:
         artifact=engine.artifact,
         max_context=engine.max_context,
         completer=Completer(engine, admission, prompts),
-        counter=Counter(inflight, metrics, problem_of, settings.write_timeout_s),
+        reception=Reception(inflight, metrics, problem_of, settings.write_timeout_s),
     )
     metrics.watch(engine, admission)
     app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)
@@ -150,7 +150,7 @@ def _add_route(app: FastAPI, gateway: Gateway, rows: Sequence[Row]) -> None:
             return await route.handler(call)
         except TabwrightError as error:
             problem = problem_of(error)
-            gateway.counter.metrics.refused(protocol.name, problem.outcome)
+            gateway.reception.metrics.refused(protocol.name, problem.outcome)
             return problem_response(protocol, problem)
         except ClientDisconnect:
             return Response(status_code=_CANCELLED_STATUS)  # nobody reads it

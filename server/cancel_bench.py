@@ -157,7 +157,7 @@ async def _storm(settings: ServerSettings, cancels: int) -> dict[str, Any]:
 
 def _disconnects(rig: Rig) -> tuple[float, float]:
     """Requests ended by their clients so far, and the tokens they wasted."""
-    value = rig.gateway.counter.metrics.registry.get_sample_value
+    value = rig.gateway.reception.metrics.registry.get_sample_value
     reason = {"reason": "disconnect"}
     counts = (
         value("tabwright_cancels_total", reason),

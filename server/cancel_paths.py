@@ -29,7 +29,7 @@ async def _queued(rig: Rig) -> float:
             tasks.start_soon(rig.others, SPARE)
             await rig.until(lambda: admission.running == OTHERS + SPARE)
             async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
-                await rig.until(lambda: bool(rig.gateway.counter.inflight.find(VICTIM)))
+                await rig.until(lambda: bool(rig.gateway.reception.inflight.find(VICTIM)))
                 waited = not rig.engine.victims
                 left = time.perf_counter()
             free_ms = await rig.until(rig.victim_is_gone, left)

@@ -156,14 +156,14 @@ class Rig:
         """Whether nothing of the victim is left: no scope, no place, no slot, no block."""
         stats = self.engine.stats()
         return (
-            not self.gateway.counter.inflight.find(VICTIM)
+            not self.gateway.reception.inflight.find(VICTIM)
             and not self.engine.victims
             and stats.running + stats.waiting <= self.engine.others
         )
 
     def running(self) -> int:
         """Requests inside the gateway."""
-        return len(self.gateway.counter.inflight)
+        return len(self.gateway.reception.inflight)
 
     async def until(
         self, condition: Callable[[], bool], since: float | None = None, limit_s: float = 120
@@ -233,7 +233,7 @@ async def busy_rig(settings: ServerSettings, *, nginx: bool) -> AsyncIterator[Ri
                 ports.append(port)
                 ready.set()
 
-            listener = Listener(outer, gateway.counter.inflight, settings, started)
+            listener = Listener(outer, gateway.reception.inflight, settings, started)
             listeners.append(listener)
             tasks.start_soon(listener.listen)
             await ready.wait()

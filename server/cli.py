@@ -46,7 +46,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, int], None]) -> 
     artifact = ModelArtifact.load(settings.model)
     async with load_engine(settings.engine, artifact, **settings.engine_options()) as engine:
         app = create_app(engine, settings)
-        inflight = app.state.gateway.counter.inflight
+        inflight = app.state.gateway.reception.inflight
         await Listener(app, inflight, settings, partial(ready, artifact.name)).listen()
 
 

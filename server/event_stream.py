@@ -52,7 +52,7 @@ class Dialect(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
+class Reception:
     """Where requests run and are counted.
 
     problem_of: maps an error to its status. write_timeout_s: a client that reads nothing for so
@@ -109,13 +109,13 @@ class Answer:
 
     def __init__(
         self,
-        counter: Counter,
+        reception: Reception,
         running: Running,
         dialect: Dialect,
         work: Callable[[], Awaitable[Mapping[str, Any]]],
     ) -> None:
         """Answer with what `work` returns."""
-        self._counter = counter
+        self._reception = reception
         self._running = running
         self._dialect = dialect
         self._work = work
@@ -128,7 +128,7 @@ class Answer:
             nonlocal body
             body = await self._work()
 
-        problem = await _run(self._counter, self._running, receive, work)
+        problem = await _run(self._reception, self._running, receive, work)
         if self._running.reason is EndReason.DISCONNECT:
             return
         request_id = self._running.alias or self._running.request_id
@@ -146,14 +146,14 @@ class EventStream:
 
     def __init__(
         self,
-        counter: Counter,
+        reception: Reception,
         running: Running,
         dialect: Dialect,
         work: Callable[[Emit], Awaitable[None]],
         last: bytes = b"",
     ) -> None:
         """Send the frames that `work` emits, then `last`."""
-        self._counter = counter
+        self._reception = reception
         self._running = running
         self._dialect = dialect
         self._work = work
@@ -167,7 +167,7 @@ class EventStream:
 
         async def emit(frame: bytes) -> None:
             async with turn:
-                with anyio.move_on_after(self._counter.write_timeout_s) as limit:
+                with anyio.move_on_after(self._reception.write_timeout_s) as limit:
                     if not self._started:
                         self._started = True
                         await send(self._start())
@@ -175,7 +175,7 @@ class EventStream:
                 if limit.cancelled_caught:
                     self._running.end(EndReason.DISCONNECT)
 
-        problem = await _run(self._counter, self._running, receive, lambda: self._work(emit))
+        problem = await _run(self._reception, self._running, receive, lambda: self._work(emit))
         if self._running.reason is EndReason.DISCONNECT:
             return
         with anyio.move_on_after(_LAST_WORDS_S):
@@ -201,22 +201,32 @@ class EventStream:
 
 
 async def _run(
-    counter: Counter, running: Running, receive: Receive, work: Callable[[], Awaitable[None]]
+    reception: Reception, running: Running, receive: Receive, work: Callable[[], Awaitable[None]]
 ) -> Problem | None:
     """Run `work` in the request's scope and count how it ended."""
     problem: Problem | None = None
     try:
-        reason = await counter.inflight.run(running, receive, work)
+        reason = await reception.inflight.run(running, receive, work)
         if reason is not None:
-            problem = counter.problem_of(reason)
+            problem = reception.problem_of(reason)
     except TabwrightError as error:
-        problem = counter.problem_of(error)
+        problem = reception.problem_of(error)
         if problem.status >= 500:
             logger.warning(
                 "request failed", extra={"request_id": running.request_id, "code": problem.code}
             )
     except Exception:  # process boundary: the client gets its dialect's error, we get the trace
         logger.exception("request broke", extra={"request_id": running.request_id})
-        problem = counter.problem_of(None)
-    counter.metrics.finished(running, problem.outcome if problem else RequestOutcome.OK)
+        problem = reception.problem_of(None)
+    outcome = problem.outcome if problem else RequestOutcome.OK
+    reception.metrics.finished(running, outcome)
+    logger.debug(
+        "request done",
+        extra={
+            "request_id": running.request_id,
+            "protocol": running.protocol,
+            "outcome": outcome.value,
+            "tokens": running.tokens,
+        },
+    )
     return problem

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from server.completer import Completer
-from server.event_stream import Counter, Dialect
+from server.event_stream import Dialect, Reception
 from server.inflight import Running
 from server.settings import ServerSettings
 from tabwright.artifact import ModelArtifact
@@ -84,7 +84,7 @@ class Gateway:
     artifact: ModelArtifact
     max_context: int
     completer: Completer
-    counter: Counter
+    reception: Reception
 
     def check_model(self, name: str | None) -> None:
         """Accept the served model's name, or none (some clients send the empty string).

@@ -78,7 +78,9 @@ class ServerSettings(BaseModel):
     def engine_options(self) -> dict[str, object]:
         """What the chosen engine is made with."""
         # The gateway's line is the long one; the engine's takes over while slots are being freed.
-        options: dict[str, object] = {"slots": self.max_running, "waiting": self.max_running}
+        # A readiness check wants a place too.
+        waiting = self.max_running + 8
+        options: dict[str, object] = {"slots": self.max_running, "waiting": waiting}
         if self.engine == "cpu":
             names = ("threads", "kv_cache_mb", "chunk_tokens", "weights", "precision", "cache_dir")
             options |= {name: getattr(self, name) for name in names}

@@ -102,13 +102,13 @@ class OpenAI:
         choices = list(spread(self._requests(body), body.n or 1))
         running = self._gateway.open(self.name, "cmpl-", call)
         frame = _Frame(running.request_id, int(time.time()), self._gateway.artifact.name)
-        counter = self._gateway.counter
+        reception = self._gateway.reception
         if not body.stream:
             return Answer(
-                counter, running, self, lambda: self._whole(body, choices, running, frame)
+                reception, running, self, lambda: self._whole(body, choices, running, frame)
             )
         return EventStream(
-            counter,
+            reception,
             running,
             self,
             lambda emit: self._stream(body, choices, running, frame, emit),
@@ -118,7 +118,7 @@ class OpenAI:
     async def cancel(self, call: Call) -> JsonResponse:
         """End running requests by our id or by the `X-Request-Id` that the client gave."""
         request_id = call.path_params["request_id"]
-        return JsonResponse({"cancelled": self._gateway.counter.inflight.cancel(request_id)})
+        return JsonResponse({"cancelled": self._gateway.reception.inflight.cancel(request_id)})
 
     async def models(self, call: Call) -> JsonResponse:
         """List the one model."""

@@ -114,13 +114,13 @@ class Tabby:
             text = "".join(pieces)
             return {"id": running.request_id, "choices": [{"index": 0, "text": text}]}
 
-        return Answer(self._gateway.counter, running, self, work)
+        return Answer(self._gateway.reception, running, self, work)
 
     async def event(self, call: Call) -> _Empty:
         """Count and log what an editor reports; no text of it is kept."""
         given = call.query.get("select_kind")
         body = read_wire(EventBody, {**call.body, **({"select_kind": given} if given else {})})
-        self._gateway.counter.metrics.event(body.type)
+        self._gateway.reception.metrics.event(body.type)
         logger.info(
             "editor event",
             extra={

@@ -51,7 +51,7 @@ class LiveGateway:
         """Everything a running request holds, wherever it is."""
         stats = self.engine.stats()
         admission = self.gateway.completer.admission
-        inside = len(self.gateway.counter.inflight) + admission.running + admission.waiting
+        inside = len(self.gateway.reception.inflight) + admission.running + admission.waiting
         return inside + stats.running + stats.waiting + stats.kv_blocks_used
 
     def wait(self, condition: Callable[[], bool], what: str) -> float:
@@ -66,7 +66,7 @@ class LiveGateway:
         return self.wait(lambda: self.held() == 0, "nothing held")
 
     def counted(self, name: str, **labels: str) -> float:
-        value = self.gateway.counter.metrics.registry.get_sample_value(name, labels)
+        value = self.gateway.reception.metrics.registry.get_sample_value(name, labels)
         return value or 0.0
 
     def cancels(self, reason: str) -> float:
@@ -95,7 +95,7 @@ def live_gateway(
             engine, artifact, **(chosen.engine_options() | dict(options or {}))
         ) as running:
             app = create_app(running, chosen)
-            inflight = app.state.gateway.counter.inflight
+            inflight = app.state.gateway.reception.inflight
             outer: Any = wrap(app) if wrap else app
 
             def ready(port: int) -> None:
