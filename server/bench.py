@@ -30,6 +30,7 @@ from server.engines.line import State, Ticket
 from server.engines.llama_shape import LlamaShape
 from server.settings import BUNDLED_MODEL
 from tabwright.artifact import ModelArtifact
+from tabwright.cli import run_command
 from tabwright.errors import ConfigError
 from tabwright.request import SamplingParams
 
@@ -282,4 +283,4 @@ def _progress(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("tabwright bench", main))
