@@ -143,6 +143,7 @@ async def _storm(settings: ServerSettings, cancels: int) -> dict[str, Any]:
         left = {
             "slots": stats().running + stats().waiting + rig.gateway.completer.admission.running,
             "kv_blocks": stats().kv_blocks_used,
+            "requests_in_worker": await rig.engine.in_worker(),
             **{name: count - before[name] for name, count in _census().items()},
         }
         return {

@@ -65,6 +65,11 @@ class WatchedEngine:
         pid: int | None = getattr(self._engine, "worker_pid", None)
         return pid
 
+    async def in_worker(self) -> int:
+        """Requests that the worker itself still has, whatever our books say."""
+        ask = getattr(self._engine, "worker_stats", None)
+        return (await ask()).active if ask else 0
+
     def stats(self) -> EngineStats:
         """The engine's own."""
         return self._engine.stats()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -25,7 +26,7 @@ class StopScanner:
 
     def __init__(self, stops: Sequence[str]) -> None:
         """Prepare for one answer; no stop may be empty."""
-        self._machine = _Machine(stops) if stops else None
+        self._machine = _machine(tuple(stops)) if stops else None
         self._state = 0
         self._held = ""
 
@@ -50,6 +51,11 @@ class StopScanner:
         """Return what was held back, once no more text will come."""
         held, self._held, self._state = self._held, "", 0
         return held
+
+
+@lru_cache(maxsize=16)  # an editor sends the same list each time, and n choices share it
+def _machine(stops: tuple[str, ...]) -> _Machine:
+    return _Machine(stops)
 
 
 class _Machine:

@@ -224,3 +224,15 @@ def test_a_second_signal_does_not_wait_for_the_drain(tiny: ModelArtifact) -> Non
         live.listener.handle_exit(signal.SIGINT, None)
         live.listener.handle_exit(signal.SIGINT, None)
         client.socket.recv(1)  # an answer or the end of the connection, within the patience
+
+
+def test_an_answer_never_ends_in_half_a_character(tiny: ModelArtifact) -> None:
+    ids = tiny.tokenizer.encode("x🦀")
+    assert len(ids) > 2
+    with live_gateway(tiny, options={"answer": "x🦀"}) as live:
+        body = {"prompt": "a", "temperature": 0, "max_tokens": len(ids) - 1}
+        answer = httpx.post(f"{live.url}/v1/completions", json=body).json()
+        assert answer["choices"][0]["text"] == "x"
+        body["max_tokens"] = len(ids)
+        answer = httpx.post(f"{live.url}/v1/completions", json=body).json()
+        assert answer["choices"][0]["text"] == "x🦀"
