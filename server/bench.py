@@ -9,7 +9,6 @@ does not depend on what they say. Read `measure` first.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import random
@@ -161,9 +160,9 @@ class _Probe:
 
     async def decode(self) -> None:
         times = await self.generate(64, 2 * _ANSWER)
-        self.report.add("decode, 1 request", "tokens/s", (len(times) - 2) / (times[-1] - times[1]))
-        steps = [(b - a) * 1000 for a, b in itertools.pairwise(times[1:])]
-        self.report.add("step, 1 request", "ms", statistics.median(steps))
+        seconds = (times[-1] - times[1]) / (len(times) - 2)
+        self.report.add("decode, 1 request", "tokens/s", 1 / seconds)
+        self.report.add("one token, 1 request", "ms", seconds * 1000)
 
     async def first_token(self, length: int) -> None:
         prompt = self.prompt(length)

@@ -30,7 +30,7 @@ def test_the_bench_reports_speed_against_the_limit_it_measured(
     assert report["weights_fit_in_cache"] == (report["weight_mb"] < 0.8 * cache_mb)
     assert report["limit_tokens_s"] > report["series"]["decode, 1 request"]["median"] > 0
     wanted = {
-        "step, 1 request",
+        "one token, 1 request",
         "first token, 256-token prompt, cold",
         "first token, 256-token prompt, cached prefix",
         "first token, 900-token prompt, cold",
