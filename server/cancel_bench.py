@@ -123,11 +123,11 @@ async def _storm(settings: ServerSettings, cancels: int) -> dict[str, Any]:
     chance = random.Random(0)
     async with busy_rig(settings, nginx=False) as rig:
         for number in range(OTHERS):  # what each says when it is alone
-            rig.expected[number] = await rig.text(rig.body(number, stream=True))
+            rig.expected[number] = await rig.text(rig.body(number, stream=True, max_tokens=96))
         await anyio.sleep(0.2)
         before = _census()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rig.others)
+            tasks.start_soon(partial(rig.others, max_tokens=96))
             await rig.until(lambda: rig.engine.others == OTHERS)
             for _ in range(cancels):
                 body = rig.victim(stream=chance.random() < 0.5)

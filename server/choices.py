@@ -21,7 +21,7 @@ from tabwright.request import CompletionRequest, Suggestion, Usage
 _ABREAST = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a key of dictionaries, by identity
 class Choice:
     """One generation for prompt number `prompt`, shown as the choices `indices`."""
 
