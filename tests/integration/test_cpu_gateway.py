@@ -6,13 +6,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tabwright.artifact import ModelArtifact
 from tests.fakes.live_gateway import LiveGateway, complete, live_gateway
 from tests.fakes.tiny_artifact import make_tiny_artifact
 
@@ -128,20 +126,3 @@ def test_tabby_hears_of_a_killed_worker_in_one_string(live: LiveGateway) -> None
         status, answer = client.read_answer()
     assert status == 500
     assert "engine died" in answer["error"]
-
-
-def test_the_bundled_model_answers_through_the_gateway(tmp_path: Path) -> None:
-    from server.settings import BUNDLED_MODEL
-
-    if not BUNDLED_MODEL.exists():
-        pytest.skip("no bundled model in this checkout")
-    artifact = ModelArtifact.load(BUNDLED_MODEL)
-    with live_gateway(artifact, "cpu", options={"cache_dir": tmp_path}) as live:
-        body = {
-            "prompt": "def total(items):\n    result = 0\n    for i in range(len(",
-            "suffix": "\n        result += items[i]\n    return result\n",
-            "max_tokens": 16,
-            "temperature": 0,
-        }
-        answer = httpx.post(f"{live.url}/v1/completions", json=body, timeout=60).json()
-        assert answer["choices"][0]["text"].strip()
