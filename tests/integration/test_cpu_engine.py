@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import psutil  # type: ignore[import-untyped]
@@ -235,6 +236,18 @@ async def test_a_repeated_prefix_is_not_computed_again(
         assert await steps(prompt) == 1
         assert await steps([*prompt, 9, 9, 9]) == 1  # what typing does
         assert await steps([9, *prompt]) == -(-901 // chunk)  # nothing in common
+
+
+@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}], ids=str)
+async def test_sampling_among_one_token_is_greedy(
+    artifact: ModelArtifact, settings: CpuSettings, narrow: dict[str, Any]
+) -> None:
+    async with CpuEngine(artifact, settings) as engine:
+        greedy = await generate(engine, [5, 6, 7], SamplingParams(max_tokens=20))
+        one = SamplingParams(max_tokens=20, temperature=1.5, seed=3, **narrow)
+        assert await generate(engine, [5, 6, 7], one) == greedy
+        free = SamplingParams(max_tokens=20, temperature=1.5, seed=3)
+        assert await generate(engine, [5, 6, 7], free) != greedy
 
 
 async def test_a_tight_pool_queues_instead_of_dropping(

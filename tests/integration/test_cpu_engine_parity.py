@@ -122,6 +122,35 @@ async def test_greedy_ids_equal_those_of_transformers(
     assert await ours(artifact, prompts, tmp_path / "ir") == theirs(artifact.path, prompts)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+async def test_logprobs_are_those_of_the_model_before_temperature(
+    tmp_path: Path, temperature: float
+) -> None:
+    import torch
+    import transformers
+
+    artifact = make_tiny_artifact(tmp_path / "tiny")
+    prompt = [300, 40, 77, 9]
+    ids: list[int] = []
+    logprobs: list[float] = []
+    settings = CpuSettings(cache_dir=tmp_path / "ir", precision=Precision.F32, threads=1)
+    sampling = SamplingParams(max_tokens=20, temperature=temperature, top_p=0.9, seed=5)
+    async with (
+        CpuEngine(artifact, settings) as engine,
+        engine.stream(prompt, sampling) as stream,
+    ):
+        async for tokens in stream:
+            ids += tokens.ids
+            logprobs += tokens.logprobs
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        artifact.path, dtype=torch.float32
+    )
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+    expected = logits.log_softmax(-1)[range(len(ids)), ids].tolist()
+    assert logprobs == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.skipif(not BUNDLED.is_dir(), reason="the bundled model is not there")
 async def test_the_bundled_model_continues_50_real_prompts_as_in_transformers(
     tmp_path: Path,
