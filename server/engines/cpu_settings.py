@@ -93,8 +93,9 @@ class CpuSettings:
             ConfigError: the model is not covered, or the pool cannot hold one full context.
         """
         shape = LlamaShape.read(config)
-        # In 8 bits, each head of each token also has two floats for its range.
-        value_bytes = 4.0 if self.precision is Precision.F32 else 1 + 8 / shape.head_dim
+        # In 8 bits, a key has two floats per channel and block, a value two floats per head.
+        compressed = (1 + 8 / BLOCK_TOKENS + 1 + 8 / shape.head_dim) / 2
+        value_bytes = 4.0 if self.precision is Precision.F32 else compressed
         block_bytes = shape.kv_values_per_token * value_bytes * BLOCK_TOKENS
         room = int((self.kv_cache_mb or _DEFAULT_POOL_MB) * 2**20 / block_bytes)
         one = blocks_for(max_context)
