@@ -370,6 +370,21 @@ async def test_a_pool_smaller_than_one_context_is_refused(artifact: ModelArtifac
         wide.kv_blocks(big, 1024)
 
 
+@pytest.mark.parametrize("precision", list(Precision))
+async def test_the_pool_takes_the_memory_that_was_asked_for(
+    artifact: ModelArtifact,
+    settings: CpuSettings,
+    precision: Precision,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    wanted = replace(settings, kv_cache_mb=8, precision=precision)
+    async with CpuEngine(artifact, wanted):
+        pass
+    ready = next(r for r in caplog.records if r.message == "engine worker ready")
+    assert ready.__dict__["kv_cache_mb"] == pytest.approx(8, rel=0.05)
+
+
 async def test_a_worker_that_cannot_start_makes_the_engine_unavailable(
     artifact: ModelArtifact, tmp_path: Path
 ) -> None:
