@@ -27,7 +27,7 @@ async def _queued(rig: Rig) -> float:
     for _ in range(_ATTEMPTS):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(rig.others, SPARE)
-            await rig.until(lambda: admission.running == OTHERS + SPARE)
+            await rig.until(lambda: admission.running == OTHERS + SPARE and rig.victim_is_gone())
             async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
                 await rig.until(lambda: bool(rig.gateway.reception.inflight.find(VICTIM)))
                 waited = not rig.engine.victims
@@ -93,7 +93,7 @@ async def _superseded(rig: Rig) -> float:
         sent = time.perf_counter()
         async with rig.client(rig.port, rig.body(**_STREAM), **session):
             free_ms = await rig.until(rig.victim_is_gone, sent)
-    await rig.until(lambda: rig.engine.others == OTHERS)
+    await rig.until(lambda: rig.engine.others == OTHERS and rig.victim_is_gone())
     return free_ms
 
 
