@@ -125,7 +125,7 @@ class ScriptedEngine:
         try:
             yield recital
         finally:
-            self._cancelled += not recital.ended
+            self._cancelled += ticket.state is not State.LEFT
             recital.ended = True
             self._line.leave(ticket)
 
@@ -154,8 +154,9 @@ class ScriptedEngine:
         self._line.open = False
         for ticket in (*self._line.running.values(), *self._line.waiting):
             ticket.fail(EngineUnavailable("the engine was closed"))
+            self._line.leave(ticket)
 
-    async def token(self, position: int) -> None:
+    async def token(self, ticket: Ticket, position: int) -> None:
         """Wait as long as the token at `position` takes.
 
         Raises:
@@ -166,8 +167,13 @@ class ScriptedEngine:
         if delay:
             await anyio.sleep(delay)
         if self.broken or position == settings.fail_after:
+            self.finish(ticket)
             raise EngineFailed(f"scripted failure after {position} tokens")
         self._generated += 1
+
+    def finish(self, ticket: Ticket) -> None:
+        """Free what an answer that has ended held."""
+        self._line.leave(ticket)
 
     def answer(self, ticket: Ticket) -> list[int]:
         """Choose the ids that will be recited."""
@@ -203,7 +209,7 @@ class _Recital:
         done = self._position >= len(self._answer)
         if done or self._answer[self._position] in self._ticket.sampling.stop_token_ids:
             return self._end(Tokens((), (), Finish.STOP))
-        await self._engine.token(self._position)
+        await self._engine.token(self._ticket, self._position)
         ids = (self._answer[self._position],)
         self._position += 1
         if self._position == self._ticket.granted:
@@ -212,4 +218,5 @@ class _Recital:
 
     def _end(self, last: Tokens) -> Tokens:
         self.ended = True
+        self._engine.finish(self._ticket)
         return last

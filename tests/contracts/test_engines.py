@@ -343,6 +343,14 @@ async def test_a_finished_request_is_not_counted_as_cancelled(
     assert engine.stats().generated_tokens == before.generated_tokens + 24
 
 
+async def test_a_finished_request_frees_its_slot_before_its_block_is_left(
+    engine: CompletionEngine, prompt: list[int]
+) -> None:
+    async with engine.stream(prompt, GREEDY) as stream:
+        await drained(stream)
+        assert engine.stats().running == engine.stats().kv_blocks_used == 0
+
+
 async def test_a_freed_slot_goes_to_whoever_waits(
     engine: CompletionEngine, prompt: list[int]
 ) -> None:
@@ -403,6 +411,7 @@ async def test_an_engine_that_dies_fails_its_requests_and_recovers(
     subject: Subject, engine: CompletionEngine, prompt: list[int]
 ) -> None:
     failures: list[EngineFailed] = []
+    cancelled = engine.stats().cancelled
 
     async def doomed() -> None:
         try:
@@ -416,6 +425,7 @@ async def test_an_engine_that_dies_fails_its_requests_and_recovers(
         await generating(engine)
         await subject.break_it()
     assert len(failures) == 2
+    assert engine.stats().cancelled == cancelled, "a failure is no cancellation"
     assert all(error.retryable for error in failures)
     with anyio.fail_after(PATIENCE_S):
         assert len((await answer(engine, prompt, GREEDY)).ids) == 24
@@ -440,7 +450,24 @@ async def test_a_closed_engine_is_unavailable(
             await answer(engine, prompt, GREEDY)
         with pytest.raises(EngineUnavailable):
             await engine.check()
-        assert engine.stats().running == engine.stats().kv_blocks_used == 0
+
+
+async def test_closing_fails_those_in_line_too(
+    subject: Subject,
+    artifact: ModelArtifact,
+    options: dict[str, dict[str, object]],
+    prompt: list[int],
+) -> None:
+    async with (
+        load_engine(subject.name, artifact, slots=1, **options[subject.name]) as engine,
+        engine.stream(prompt, LONG),
+        engine.stream(prompt, LONG) as queued,
+    ):
+        assert engine.stats().waiting == 1
+        await engine.aclose()
+        with anyio.fail_after(PATIENCE_S), pytest.raises(EngineUnavailable):
+            await drained(queued)
+        assert engine.stats().running == engine.stats().waiting == 0
 
 
 def test_an_unknown_engine_is_refused_by_name(artifact: ModelArtifact) -> None:
