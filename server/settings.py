@@ -25,7 +25,10 @@ class ServerSettings(BaseModel):
     )
     model: Path = Field(default=BUNDLED_MODEL, description="model folder")
     api_key: str | None = Field(
-        default=None, min_length=1, repr=False, description="key that clients must send as bearer"
+        default=None,
+        min_length=1,
+        repr=False,
+        description="key clients must send as bearer; give it by variable, flags are public",
     )
     allow_open: bool = Field(
         default=False, description="listen beyond this machine although there is no API key"
