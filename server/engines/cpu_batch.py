@@ -71,6 +71,7 @@ class Batch:
         }
         self._running: dict[int, _Running] = {}
         self._refused: list[int] = []
+        self._closed: list[int] = []
         self._steps = 0
         self._step_s: deque[float] = deque(maxlen=2048)
 
@@ -101,6 +102,16 @@ class Batch:
         if running is not None and not running.cancelled:
             running.cancelled = True
             running.handle.cancel()
+            self._closed.append(command.request)
+
+    def take_closed(self) -> list[int]:
+        """Requests cancelled since the last call; to be reported before the next step.
+
+        The pipeline frees their blocks in that step, and whatever the gateway gives those blocks to
+        is added after it, because commands are read between steps. So they may be called free now.
+        """
+        closed, self._closed = self._closed, []
+        return closed
 
     def step(self) -> StepReport:
         """Compute one step and collect what it brought."""
@@ -117,9 +128,7 @@ class Batch:
 
     def _collect(self, request: int, running: _Running, report: StepReport) -> None:
         if running.cancelled:
-            # The pipeline freed its blocks in the step that has just ended.
-            report.closed.append(request)
-            del self._running[request]
+            del self._running[request]  # its blocks were freed in the step that has just ended
             return
         ids: list[int] = []
         logprobs: list[float] = []

@@ -4,9 +4,9 @@
     worker → gateway   Ready | StartFailed (once, first)  StepReport (one a step)  WorkerStats
 
 Every added request gets exactly one end: a piece with `finish`, a place in `closed` (it was
-cancelled and its blocks are free), or a place in `failed`. A message is one line of JSON over a
-socket pair: the worker runs native code over whatever users type, so the gateway does not unpickle
-what it says.
+cancelled and its blocks may be given away), or a place in `failed`. A message is one line of JSON
+over a socket pair: the worker runs native code over whatever users type, so the gateway does not
+unpickle what it says.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step brought: tokens, cancelled requests now freed, requests OpenVINO dropped."""
+    """What one step brought, or what was cancelled before it."""
 
     pieces: list[Piece]
     closed: list[int]

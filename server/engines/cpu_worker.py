@@ -30,6 +30,7 @@ from server.engines.cpu_messages import (
     Shutdown,
     Start,
     StartFailed,
+    StepReport,
     encode,
 )
 from server.engines.cpu_settings import WeightFormat
@@ -88,6 +89,8 @@ def serve(parent: Parent) -> None:
                 parent.send(batch.stats())
             if isinstance(command, Add | Cancel):
                 batch.obey(command)
+        if closed := batch.take_closed():
+            parent.send(StepReport([], closed, []))
         if batch.busy:
             parent.send(batch.step())
         commands = parent.commands(wait=not batch.busy)
