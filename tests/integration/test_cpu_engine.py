@@ -322,6 +322,39 @@ async def test_1000_random_cancels_leak_nothing(
         assert engine.stats().restarts == 0
 
 
+async def test_deaths_amid_random_cancels_leak_nothing(
+    artifact: ModelArtifact, settings: CpuSettings
+) -> None:
+    choose = random.Random(8)
+    ends = {"answered": 0, "failed": 0, "refused": 0}
+    async with CpuEngine(artifact, settings) as engine:
+        files = psutil.Process().num_fds()
+
+        async def one() -> None:
+            prompt = choose.choices(range(7, 500), k=choose.randrange(1, 300))
+            with anyio.move_on_after(choose.choice([0.005, 0.05, PATIENCE_S])):
+                try:
+                    ids = await generate(engine, prompt, SamplingParams(max_tokens=60))
+                    assert len(ids) == 60
+                    ends["answered"] += 1
+                except EngineFailed:
+                    ends["failed"] += 1
+                except EngineOverloaded:
+                    ends["refused"] += 1
+
+        async with anyio.create_task_group() as group:
+            for number in range(200):
+                group.start_soon(one)
+                if number in (50, 120, 121) and engine.worker_pid is not None:
+                    os.kill(engine.worker_pid, signal.SIGKILL)
+                await anyio.sleep(choose.expovariate(1 / 0.02))
+        await settled(engine)
+        assert engine.stats().restarts >= 1
+        assert psutil.Process().num_fds() == files
+        assert ends["answered"] > 20
+        await _fill_the_pool(engine)
+
+
 async def _fill_the_pool(engine: CpuEngine) -> None:
     full = engine.stats().kv_blocks_total // blocks_for(engine.max_context)
     choose = random.Random(6)
