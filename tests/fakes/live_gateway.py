@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from server.app import create_app
 from server.engines.registry import load_engine
 from server.gateway import Gateway
-from server.listener import Listener
+from server.listener import Listener, loop_options
 from server.settings import ServerSettings
 from tabwright.artifact import ModelArtifact
 from tabwright.engine import CompletionEngine
@@ -107,7 +107,7 @@ def live_gateway(
 
     def run() -> None:
         try:
-            anyio.run(serve)
+            anyio.run(serve, backend_options=loop_options())
         except BaseException as error:  # noqa: BLE001  (a thread boundary)
             box["error"] = error
         finally:
