@@ -105,14 +105,12 @@ async def _loaded(settings: ServerSettings) -> AsyncIterator[Rig]:
 
 async def _killed_worker(rig: Rig) -> dict[str, float]:
     """Kill the engine's worker in mid-stream: until the client knows, until the next is served."""
-    async with rig.client(rig.port, rig.victim(stream=True)) as stream:
-        seen = b""
-        while seen.count(b"data: ") < 3:
-            seen += await stream.receive()
+    async with rig.client(rig.port, rig.victim(stream=True), connection="close") as stream:
+        await rig.flows(stream)
         os.kill(rig.engine.worker_pid or 0, signal.SIGKILL)
         killed = time.perf_counter()
-        while b'"code":"engine_failed"' not in seen:
-            seen += await stream.receive()
+        async for _ in stream:  # the error event is the last
+            pass
     told_ms = (time.perf_counter() - killed) * 1000
     await rig.text(rig.body(stream=True, max_tokens=1))
     return {"told_ms": round(told_ms, 1), "served_s": round(time.perf_counter() - killed, 2)}

@@ -157,6 +157,13 @@ class Rig:
         prompt = _SOURCE[start : start + 1200]
         return self.body(prompt=prompt, seed=_VICTIM_SEED, max_tokens=400) | fields
 
+    async def flows(self, stream: SocketStream) -> bool:
+        """Read a few pieces; whether more will come."""
+        seen = b""
+        while seen.count(b"data: ") < 3 and b"\r\n0\r\n" not in seen:
+            seen += await stream.receive()
+        return b"\r\n0\r\n" not in seen
+
     def victim_is_gone(self) -> bool:
         """Whether nothing of the victim is left: no scope, no place, no slot, no block."""
         stats = self.engine.stats()
