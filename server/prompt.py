@@ -46,8 +46,9 @@ class PromptBuilder:
         self._tokenizer = artifact.tokenizer
         self._fim = artifact.fim
         self._context = max_context
-        # While somebody types, the text behind the cursor stays the same.
+        # While somebody types, the text behind the cursor and the lines above it stay the same.
         self._start_of = lru_cache(maxsize=64)(self._first_lines)
+        self._lines_above = lru_cache(maxsize=64)(lambda text: tuple(self._tokenizer.encode(text)))
 
     def build(self, request: CompletionRequest) -> BuiltPrompt:
         """Lay out the prompt.
@@ -110,17 +111,25 @@ class PromptBuilder:
 
     def _share(self, prefix: str, suffix: str, budget: int) -> tuple[list[int], list[int]]:
         """Cut both to `budget` tokens: a quarter for the suffix, more if the prefix is short."""
-        start = max(0, len(prefix) - budget * WINDOW_CHARS_PER_TOKEN)
-        before = self._tokenizer.encode(prefix[start:])
+        start = max(0, len(prefix) - budget * WINDOW_CHARS_PER_TOKEN) // 1024 * 1024
+        line = max(start, prefix.rfind("\n") + 1)
+        above = self._lines_above(prefix[start:line])
+        about = [*above, *self._tokenizer.encode(prefix[line:])]
         step = max(1, budget // 8)
-        wanted = -(-len(before) // step) * step
+        wanted = -(-len(about) // step) * step
         allowed = max(budget // 4, budget - wanted)
         window = suffix[: allowed * WINDOW_CHARS_PER_TOKEN]
         after = self._start_of(window, len(window) == len(suffix), allowed)
         room = budget - len(after)
-        if start > 0 or len(before) > room:
-            before = self._end_of(prefix, start, before, room)
-        return before, list(after)
+        if start == 0 and len(about) <= room:
+            before = self._tokenizer.encode(prefix)
+            if len(before) <= room:
+                return before, list(after)
+        # The cursor's line counts in large steps, so that single characters do not move the cut.
+        step = max(1, budget // 32)
+        size = len(above) + ((len(about) - len(above)) // step + 1) * step
+        dropped = self._tokenizer.decode(about[: max(0, size - room)])
+        return self._end_of(prefix, start + len(dropped), room), list(after)
 
     def _first_lines(self, window: str, whole: bool, allowed: int) -> tuple[int, ...]:
         """Ids of the first whole lines of a text, or of part of its first line."""
@@ -134,13 +143,8 @@ class PromptBuilder:
         lines = kept[: kept.rfind("\n") + 1]
         return tuple((self._tokenizer.encode(lines) or ids)[:allowed])
 
-    def _end_of(self, text: str, start: int, ids: list[int], allowed: int) -> list[int]:
-        """Ids of the end of `text`, from a line start near a grid of absolute positions.
-
-        ids: those of `text[start:]`, which is too much.
-        """
-        surplus = max(0, len(ids) - allowed)
-        earliest = start + len(self._tokenizer.decode(ids[:surplus]))
+    def _end_of(self, text: str, earliest: int, allowed: int) -> list[int]:
+        """Ids of the end of `text`, from a line start near a grid, after `earliest`."""
         step = max(1, allowed // 2)
         while step > 1 and step * 4 > len(text) - earliest:
             step //= 2  # few characters per token: a coarse grid would throw most of them away
