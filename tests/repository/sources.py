@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -33,3 +34,8 @@ def modules() -> tuple[str, ...]:
             parts = path.with_suffix("").parts
             found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     return tuple(sorted(found))
+
+
+def normal(name: str) -> str:
+    """Name of a distribution as registries compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

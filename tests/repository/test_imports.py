@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from tests.repository.sources import PACKAGES, ROOT, modules
+from tests.repository.sources import PACKAGES, ROOT, modules, normal, python_files
 
 HEAVY = {"torch", "transformers", "openvino", "openvino_genai", "tritonclient", "redis", "locust"}
 WEB = {"fastapi", "starlette", "uvicorn"}
@@ -79,3 +83,32 @@ def test_the_import_rules_are_kept() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = list(project["dependencies"])
+    for extra in project["optional-dependencies"].values():
+        wanted += extra
+    declared = {normal(re.split(r"[^\w.-]", requirement)[0]) for requirement in wanted}
+    declared |= {"pydantic-core", "annotated-types"}  # pydantic's own halves
+    owners = packages_distributions()
+    own = {*PACKAGES, "tests", "__future__"} | sys.stdlib_module_names
+    found = {name: path for path in python_files() for name in imported(path) if name not in own}
+    undeclared = {
+        f"{path}: {name}"
+        for name, path in found.items()
+        if not {normal(owner) for owner in owners.get(name, [])} & declared
+    }
+    assert not undeclared
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names that a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}

@@ -7,7 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from tests.repository.sources import ROOT, tracked
+from tests.repository.sources import ROOT, normal, tracked
 
 TEXT = {".py", ".toml", ".md", ".txt", ".sh", ".yml", ".yaml", ".json", ".js", ".mjs", ".conf", ""}
 MAX_MB = 25
@@ -66,8 +66,3 @@ def test_the_lock_has_an_exact_version_of_every_dependency() -> None:
     missing = {w for w in wanted if normal(re.split(r"[^\w.-]", w)[0]) not in names}
     assert not missing
     assert not [version for version in locked.values() if "+" in version]
-
-
-def normal(name: str) -> str:
-    """Name of a distribution as registries compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
