@@ -30,7 +30,7 @@ REQUIRE := --require nginx --require node --require torch --require cpu
 ALL_EXTRAS := cpu,train,triton,redis,ab,data,loadtest,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all check format docs bench clean lock setup-serve setup-test setup-system
+.PHONY: help serve test test-all check format docs bench measure clean lock setup-serve setup-test setup-system
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,12 @@ docs: $(TEST_READY) ## Regenerate docs/configuration.md from the settings
 
 bench: $(SERVE_READY) ## Measure the engine on this machine (decode, first token, 8 at once)
 	@exec $(RUN)/tabwright bench $(ARGS)
+
+measure: $(SERVE_READY) ## Write docs/results anew (idle machine; HOLES=FILE for the quality too)
+	$(RUN)/python docs/results/where.py >docs/results/where.json
+	$(RUN)/tabwright bench --rounds 7 --json >docs/results/bench.json
+	$(RUN)/tabwright cancel-bench --json >docs/results/cancel.json
+	$(if $(HOLES),$(RUN)/tabwright quality --holes $(HOLES) --json >docs/results/quality.json)
 
 clean: ## Remove environments, caches and generated files (not the models)
 	rm -rf .venv .venv-lock build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
