@@ -144,7 +144,8 @@ def _add_route(app: FastAPI, gateway: Gateway, rows: Sequence[Row]) -> None:
     async def endpoint(request: Request) -> ASGIApp:
         protocol, route = rows[-1]
         try:
-            check_key(request.headers.get("authorization"), gateway.settings.api_key)
+            if not route.public:
+                check_key(request.headers.get("authorization"), gateway.settings.api_key)
             call = await read_call(request, gateway.settings)
             protocol, route = _claimant(rows, call)
             return await route.handler(call)

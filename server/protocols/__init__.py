@@ -6,6 +6,7 @@ what nobody claimed, broken JSON included. The last one also speaks on paths tha
 
 PROTOCOLS = {
     "tabby": "server.protocols.tabby:Tabby",
+    "llamacpp": "server.protocols.infill:LlamaCpp",
     "mistral": "server.protocols.mistral:Mistral",
     "openai": "server.protocols.openai:OpenAI",
 }

@@ -72,6 +72,38 @@ def tabby_body(prefix: str, suffix: str, stream: bool) -> Body:
     return {"language": "python", "segments": {"prefix": prefix, "suffix": suffix}}
 
 
+def llama_error(body: Any, status: int) -> str:
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message", "type"}
+    assert body["error"]["code"] == status
+    return str(body["error"]["message"])
+
+
+def infill_body(prefix: str, suffix: str, stream: bool) -> Body:
+    above, newline, line = prefix.rpartition("\n")
+    asked = {"input_prefix": above + newline, "prompt": line, "input_suffix": suffix}
+    extra = [{"text": "x = 1", "filename": "a.py", "time": [17, 4]}]
+    return asked | {"input_extra": extra, "temperature": 0, "n_predict": 64, "stream": stream}
+
+
+def prompt_body(prefix: str, suffix: str, stream: bool) -> Body:
+    del suffix
+    return {"prompt": prefix, "temperature": 0, "n_predict": 64, "stream": stream}
+
+
+def llama_entry(path: str, body: Callable[[str, str, bool], Body], *, fills: bool) -> Entry:
+    return Entry(
+        "llamacpp",
+        path,
+        body,
+        text=lambda answer: str(answer["content"]),
+        piece=lambda chunk: str(chunk["content"]),
+        error=llama_error,
+        wrong={"prompt": 7.5, "n_predict": "many", "seed": "x", "stop": 5, "response_fields": "a"},
+        fills=fills,
+    )
+
+
 def openai_entry(path: str, *, named: bool = True) -> Entry:
     return Entry(
         "openai",
@@ -109,4 +141,6 @@ ENTRIES = (
         wrong={"prompt": None, "suffix": 1, "random_seed": "x", "stop": [1], "n": 10**9},
         done=b"data: [DONE]\n\n",
     ),
+    llama_entry("/infill", infill_body, fills=True),
+    llama_entry("/completion", prompt_body, fills=False),
 )
