@@ -8,5 +8,6 @@ PROTOCOLS = {
     "tabby": "server.protocols.tabby:Tabby",
     "llamacpp": "server.protocols.infill:LlamaCpp",
     "mistral": "server.protocols.mistral:Mistral",
+    "ollama": "server.protocols.ollama:Ollama",
     "openai": "server.protocols.openai:OpenAI",
 }

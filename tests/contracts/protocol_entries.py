@@ -104,6 +104,11 @@ def llama_entry(path: str, body: Callable[[str, str, bool], Body], *, fills: boo
     )
 
 
+def ollama_body(prefix: str, suffix: str, stream: bool) -> Body:
+    asked = {"prompt": prefix, "suffix": suffix, "options": {"temperature": 0, "num_predict": 64}}
+    return asked | ({} if stream else {"stream": False})
+
+
 def openai_entry(path: str, *, named: bool = True) -> Entry:
     return Entry(
         "openai",
@@ -143,4 +148,21 @@ ENTRIES = (
     ),
     llama_entry("/infill", infill_body, fills=True),
     llama_entry("/completion", prompt_body, fills=False),
+    Entry(
+        "ollama",
+        "/api/generate",
+        ollama_body,
+        text=lambda answer: str(answer["response"]),
+        piece=lambda row: str(row["response"]),
+        error=string_error,
+        wrong={
+            "prompt": 7,
+            "suffix": [],
+            "num_predict": "many",
+            "temperature": -1,
+            "stream": "yes",
+        },
+        media_type="application/x-ndjson",
+        empty_is_load=True,
+    ),
 )
