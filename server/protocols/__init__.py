@@ -9,5 +9,6 @@ PROTOCOLS = {
     "llamacpp": "server.protocols.infill:LlamaCpp",
     "mistral": "server.protocols.mistral:Mistral",
     "ollama": "server.protocols.ollama:Ollama",
+    "tgi": "server.protocols.tgi:Tgi",
     "openai": "server.protocols.openai:OpenAI",
 }

@@ -18,7 +18,8 @@ class Entry:
 
     body(prefix, suffix, stream) asks greedily for up to 64 tokens. text, piece: the text of a whole
     answer and of one object of a stream. error(body, status) checks the dialect and returns the
-    message. wrong: fields with values that are refused. fills: False where there is no suffix.
+    message. wrong: fields (`inside.field`) with refused values. fills: False where there is
+    no suffix. named: whether a request names a model.
     """
 
     protocol: str
@@ -109,6 +110,17 @@ def ollama_body(prefix: str, suffix: str, stream: bool) -> Body:
     return asked | ({} if stream else {"stream": False})
 
 
+def tgi_error(body: Any, status: int) -> str:
+    assert set(body) == {"error", "error_type"}
+    assert (body["error_type"] == "validation") == (status < 500)
+    return str(body["error"])
+
+
+def tgi_body(prefix: str, suffix: str, stream: bool) -> Body:
+    del suffix, stream  # a stream has a path of its own
+    return {"inputs": prefix, "parameters": {"max_new_tokens": 64, "stop": ["<never>"]}}
+
+
 def openai_entry(path: str, *, named: bool = True) -> Entry:
     return Entry(
         "openai",
@@ -158,11 +170,29 @@ ENTRIES = (
         wrong={
             "prompt": 7,
             "suffix": [],
-            "num_predict": "many",
-            "temperature": -1,
+            "options.num_predict": "many",
+            "options.temperature": -1,
             "stream": "yes",
         },
         media_type="application/x-ndjson",
         empty_is_load=True,
+    ),
+    Entry(
+        "tgi",
+        "/generate",
+        tgi_body,
+        text=lambda answer: str(answer["generated_text"]),
+        piece=lambda chunk: str(chunk["token"]["text"]),
+        stream_path="/generate_stream",
+        error=tgi_error,
+        wrong={
+            "inputs": 7,
+            "parameters.max_new_tokens": 0,
+            "parameters.temperature": -1,
+            "parameters.stop": "a",
+            "parameters.best_of": 2,
+        },
+        fills=False,
+        named=False,
     ),
 )
