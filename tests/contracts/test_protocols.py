@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -62,6 +63,12 @@ def late(tiny: ModelArtifact) -> Iterator[LiveGateway]:
 @pytest.fixture(scope="module")
 def keyed(tiny: ModelArtifact) -> Iterator[LiveGateway]:
     with live_gateway(tiny, api_key="k") as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def small(tiny: ModelArtifact) -> Iterator[LiveGateway]:
+    with live_gateway(tiny, max_body_bytes=1024) as gateway:
         yield gateway
 
 
@@ -202,6 +209,59 @@ def test_no_body_of_odd_values_is_a_500(live: LiveGateway, entry: Entry) -> None
             assert answer.status_code in (200, 400, 404), (field, value, answer.text)
             if answer.status_code != 200 and field != "segments":
                 refused(entry, answer, answer.status_code)
+
+
+@EVERY
+def test_random_bodies_are_never_a_500(live: LiveGateway, entry: Entry) -> None:
+    chance = random.Random(entry.path)
+    leaves: list[Any] = [None, True, -1, 0, 1, 2.5, 10**20, "", "a", [], {}, [1], ["a"], [[1]]]
+    paths = httpx.get(f"{live.url}/openapi.json", verify=False).json()
+    known = re.sub(r"/engines/[^/]+", "/engines/{engine}", entry.path)
+    request = paths["paths"][known]["post"]["requestBody"]["content"]["application/json"]
+    names = {option["$ref"].rpartition("/")[2] for option in request["schema"]["anyOf"]}
+    schemas = paths["components"]["schemas"]
+    fields = sorted({field for name in names for field in schemas[name]["properties"]})
+    inside = [
+        field for name in ("GenerateOptions", "Parameters") for field in schemas[name]["properties"]
+    ]
+    for _ in range(60):
+        body = entry.body("a", "b", False)
+        body |= {field: chance.choice(leaves) for field in chance.sample(fields, 2)}
+        nested = [key for key in ("options", "parameters") if isinstance(body.get(key), dict)]
+        for key in nested:
+            body[key] = {field: chance.choice(leaves) for field in chance.sample(inside, 2)}
+        answer = post(live, entry.path, body)
+        assert answer.status_code in (200, 400, 404), (body, answer.text)
+
+
+@EVERY
+def test_a_body_that_is_too_large_is_refused_in_the_dialect(
+    small: LiveGateway, entry: Entry
+) -> None:
+    answer = ask(small, entry, "a" * 2000)
+    assert answer.status_code == 413
+    if entry.protocol != "tabby":
+        refused(entry, answer, 413)
+
+
+@EVERY
+def test_a_wrong_method_is_refused_in_the_dialect(live: LiveGateway, entry: Entry) -> None:
+    answer = httpx.put(live.url + entry.path, json={}, verify=False)
+    assert answer.status_code == 405
+    if entry.protocol != "tabby":
+        refused(entry, answer, 405)
+
+
+@EVERY
+def test_a_cancelled_request_is_told_so_in_the_dialect(slow: LiveGateway, entry: Entry) -> None:
+    name = {"X-Request-Id": "mine"}
+    with RawClient(slow.port, entry.path, entry.body("a", "", False), name) as client:
+        slow.wait(lambda: slow.engine.stats().running == 1, "the slot is taken")
+        assert post(slow, "/v1/completions/mine/cancel", {}).json() == {"cancelled": 1}
+        status, body = client.read_answer()
+    assert status == 499
+    assert "requested" in entry.error(body, status)
+    slow.wait_free()
 
 
 @EVERY
