@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Body = dict[str, Any]
+ANSWER = "größe = '東京 🙂'\r\n    return x\n"
 
 
 @dataclass(frozen=True)

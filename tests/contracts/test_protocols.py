@@ -12,64 +12,15 @@ import httpx
 import pytest
 
 from server.protocols import PROTOCOLS
-from tabwright.artifact import ModelArtifact
-from tests.contracts.protocol_entries import ENTRIES, Entry
-from tests.fakes.live_gateway import LiveGateway, RawClient, live_gateway
-from tests.fakes.tiny_artifact import make_tiny_artifact
+from tests.contracts.protocol_entries import ANSWER, ENTRIES, Entry
+from tests.fakes.live_gateway import LiveGateway, RawClient
 
-ANSWER = "größe = '東京 🙂'\r\n    return x\n"
 NOT_COMPLETING = {"/v1/events", "/api/show"}
-SLOW = {"answer": "x\n" * 400, "token_delay_s": 0.05}
 
 EVERY = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.protocol + entry.path)
 STREAMING = pytest.mark.parametrize(
     "entry", [e for e in ENTRIES if e.streams], ids=lambda entry: entry.protocol + entry.path
 )
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelArtifact:
-    return make_tiny_artifact(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def live(tiny: ModelArtifact) -> Iterator[LiveGateway]:
-    with live_gateway(tiny, options={"answer": ANSWER}) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def slow(tiny: ModelArtifact) -> Iterator[LiveGateway]:
-    with live_gateway(tiny, options=SLOW, max_running=1, max_waiting=0, drain_s=0.1) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def failing(tiny: ModelArtifact) -> Iterator[tuple[LiveGateway, LiveGateway]]:
-    """Engines that fail before and after their first token."""
-    with (
-        live_gateway(tiny, options={"fail_after": 0}) as at_once,
-        live_gateway(tiny, options={"fail_after": 3}) as later,
-    ):
-        yield at_once, later
-
-
-@pytest.fixture(scope="module")
-def late(tiny: ModelArtifact) -> Iterator[LiveGateway]:
-    with live_gateway(tiny, options={"first_delay_s": 60}, deadline_s=0.1) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def keyed(tiny: ModelArtifact) -> Iterator[LiveGateway]:
-    with live_gateway(tiny, api_key="k") as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def small(tiny: ModelArtifact) -> Iterator[LiveGateway]:
-    with live_gateway(tiny, max_body_bytes=1024) as gateway:
-        yield gateway
 
 
 @pytest.fixture(autouse=True)
