@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -92,7 +92,8 @@ def create_app(engine: CompletionEngine, settings: ServerSettings) -> FastAPI:
     for rows in paths.values():
         _add_route(app, gateway, rows)
     _describe(app, paths)
-    _speak_on_unknown_paths(app, protocols[-1])
+    spoken = {path: rows[-1][0] for (_, path), rows in paths.items()}
+    _speak_where_no_route_does(app, spoken, protocols[-1])
     return app
 
 
@@ -144,7 +145,8 @@ def _add_route(app: FastAPI, gateway: Gateway, rows: Sequence[Row]) -> None:
     async def endpoint(request: Request) -> ASGIApp:
         protocol, route = rows[-1]
         try:
-            check_key(request.headers.get("authorization"), gateway.settings.api_key)
+            if not route.public:
+                check_key(request.headers.get("authorization"), gateway.settings.api_key)
             call = await read_call(request, gateway.settings)
             protocol, route = _claimant(rows, call)
             return await route.handler(call)
@@ -199,16 +201,20 @@ def _describe(app: FastAPI, paths: dict[tuple[str, str], list[Row]]) -> None:
     app.openapi = lambda: document  # type: ignore[method-assign]
 
 
-def _speak_on_unknown_paths(app: FastAPI, protocol: IdeProtocol) -> None:
-    async def answer(_: Request, error: Exception) -> JsonResponse:
+def _speak_where_no_route_does(
+    app: FastAPI, spoken: Mapping[str, IdeProtocol], stranger: IdeProtocol
+) -> None:
+    """Answer wrong methods and our own bugs in the dialect of the path, unknown paths in one."""
+
+    async def answer(request: Request, error: Exception) -> JsonResponse:
         assert isinstance(error, HTTPException)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         problem = Problem(error.status_code, code, error.detail, RequestOutcome.CALLER_ERROR)
-        return problem_response(protocol, problem)
+        return problem_response(spoken.get(request.url.path, stranger), problem)
 
-    async def broken(_: Request, error: Exception) -> JsonResponse:
+    async def broken(request: Request, error: Exception) -> JsonResponse:
         del error  # starlette logs it
-        return problem_response(protocol, problem_of(None))
+        return problem_response(spoken.get(request.url.path, stranger), problem_of(None))
 
     app.add_exception_handler(HTTPException, answer)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, broken)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import anyio
 
@@ -28,6 +29,13 @@ class Choice:
     prompt: int
     indices: tuple[int, ...]
     request: CompletionRequest
+
+
+class Collected(NamedTuple):
+    """Every piece of every choice, by the index it is shown under."""
+
+    rows: list[list[Suggestion]]
+    usage: Usage
 
 
 Take = Callable[[Choice, Suggestion], Awaitable[None]]
@@ -52,6 +60,18 @@ def derived_seed(seed: int | None, number: int) -> int | None:
         return seed
     digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1
+
+
+async def collect(completer: Completer, choices: Sequence[Choice], running: Running) -> Collected:
+    """Run all choices side by side to their end."""
+    rows: dict[int, list[Suggestion]] = {i: [] for choice in choices for i in choice.indices}
+
+    async def take(choice: Choice, piece: Suggestion) -> None:
+        for index in choice.indices:
+            rows[index].append(piece)
+
+    usage = await generate(completer, choices, running, take)
+    return Collected([rows[index] for index in sorted(rows)], usage)
 
 
 async def generate(

@@ -67,6 +67,7 @@ class Completer:
     ) -> AsyncGenerator[Suggestion, None]:
         text_of = self.engine.artifact.tokenizer.detokenizer(prompt.ids)
         stops = StopScanner(request.stop)
+        limit = _AnswerLimit(request.answer_ms)
         generated = 0
         ids: tuple[int, ...] = ()
         logprobs: tuple[float, ...] = ()
@@ -77,13 +78,14 @@ class Completer:
             generated += len(new.ids)
             ids, logprobs = ids + new.ids, logprobs + new.logprobs
             text = text_of.push(new.ids)
-            if new.finish:
+            ending = new.finish or limit.reached(text)
+            if ending:
                 # A character that the length limit cut in half is no text for an editor.
                 text += text_of.flush().rstrip("\ufffd")
             text, stopped = stops.push(text)
-            if new.finish and not stopped:
+            if ending and not stopped:
                 text += stops.flush()
-            finish = Finish.STOP if stopped else new.finish
+            finish = Finish.STOP if stopped else ending
             if finish:
                 usage = Usage(len(prompt.ids), generated)
                 yield Suggestion(text, finish, usage, logprobs, ids)
@@ -92,3 +94,22 @@ class Completer:
                 yield Suggestion(text, logprobs=logprobs, ids=ids)
                 ids = logprobs = ()
         raise EngineFailed("the engine's stream ended without saying why")
+
+
+class _AnswerLimit:
+    """Ends an answer some time after its first token, once it has a line break."""
+
+    def __init__(self, limit_ms: float | None) -> None:
+        self._limit_ms = limit_ms
+        self._since: float | None = None
+        self._broken = False
+
+    def reached(self, text: str) -> Finish | None:
+        """Look at the next piece of text."""
+        if self._limit_ms is None:
+            return None
+        now = time.perf_counter()
+        self._since = self._since or now
+        self._broken = self._broken or "\n" in text
+        late = (now - self._since) * 1000 >= self._limit_ms
+        return Finish.LENGTH if late and self._broken else None

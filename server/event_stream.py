@@ -1,4 +1,4 @@
-"""Answers that own the scope of their request: one JSON body, or server-sent events.
+"""Answers that own the scope of their request: one JSON body, or a stream of JSON objects.
 
 The status line of a stream waits for its first piece, so an engine that fails before the first
 token is a proper HTTP status in the client's dialect; what fails later is an error event. Both run
@@ -9,7 +9,7 @@ like belongs to the protocol file (`Dialect`), which status it has to `server.ap
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,12 +70,30 @@ def event(body: Mapping[str, Any]) -> bytes:
     return b"data: " + to_json(body) + b"\n\n"
 
 
+def line(body: Mapping[str, Any]) -> bytes:
+    """Frame one JSON object as a line of NDJSON."""
+    return to_json(body) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How a stream separates its objects; errors are framed by it too."""
+
+    media_type: bytes
+    frame: Callable[[Mapping[str, Any]], bytes]
+
+
+EVENTS = Framing(b"text/event-stream; charset=utf-8", event)
+LINES = Framing(b"application/x-ndjson", line)
+Json = Mapping[str, Any] | Sequence[Any]
+
+
 class JsonResponse:
     """A finished JSON answer, compact: llama.vim cannot read a blank after a colon."""
 
     def __init__(
         self,
-        body: Mapping[str, Any],
+        body: Json,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -105,14 +123,14 @@ def problem_response(dialect: Dialect, problem: Problem, request_id: str = "") -
 
 
 class Answer:
-    """One JSON object, computed while the client is watched."""
+    """One JSON body, computed while the client is watched."""
 
     def __init__(
         self,
         reception: Reception,
         running: Running,
         dialect: Dialect,
-        work: Callable[[], Awaitable[Mapping[str, Any]]],
+        work: Callable[[], Awaitable[Json]],
     ) -> None:
         """Answer with what `work` returns."""
         self._reception = reception
@@ -122,7 +140,7 @@ class Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request and send the answer, or what went wrong, or nothing if nobody listens."""
-        body: Mapping[str, Any] = {}
+        body: Json = {}
 
         async def work() -> None:
             nonlocal body
@@ -142,7 +160,7 @@ class Answer:
 
 
 class EventStream:
-    """Server-sent events, produced while the client is watched."""
+    """Server-sent events, or lines, produced while the client is watched."""
 
     def __init__(
         self,
@@ -151,8 +169,10 @@ class EventStream:
         dialect: Dialect,
         work: Callable[[Emit], Awaitable[None]],
         last: bytes = b"",
+        framing: Framing = EVENTS,
     ) -> None:
         """Send the frames that `work` emits, then `last`."""
+        self._framing = framing
         self._reception = reception
         self._running = running
         self._dialect = dialect
@@ -186,13 +206,13 @@ class EventStream:
                 await problem_response(self._dialect, problem, request_id)(scope, receive, send)
                 return
             else:
-                await emit(event(self._dialect.error_body(problem)))
+                await emit(self._framing.frame(self._dialect.error_body(problem)))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _start(self) -> dict[str, Any]:
         request_id = self._running.alias or self._running.request_id
         headers = [
-            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"content-type", self._framing.media_type),
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),  # nginx would collect the pieces otherwise
             (b"x-request-id", request_id.encode()),

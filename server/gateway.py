@@ -59,7 +59,8 @@ class Route:
     """One path of a protocol.
 
     claims: for a path that two protocols share, whether a body is this one's; None claims all.
-    wire: the model of the body, for the OpenAPI document.
+    wire: the model of the body, for the OpenAPI document. public: asks for no key, as its clients
+    send none; nothing of a request or a setting may be in its answer.
     """
 
     method: str
@@ -67,6 +68,7 @@ class Route:
     handler: Handler
     claims: Callable[[Mapping[str, Any]], bool] | None = None
     wire: type[BaseModel] | None = None
+    public: bool = False
 
 
 class IdeProtocol(Dialect, Protocol):

@@ -28,7 +28,7 @@ def add_health(
         return JsonResponse({"status": "ok"})
 
     async def readyz(_: Request) -> JsonResponse:
-        reason = "draining" if inflight.draining else await _engine_fault(engine)
+        reason = "draining" if inflight.draining else await engine_fault(engine)
         if reason:
             return JsonResponse({"status": "unavailable", "reason": reason}, 503)
         return JsonResponse({"status": "ok"})
@@ -41,7 +41,8 @@ def add_health(
     app.add_route("/metrics", exposition)
 
 
-async def _engine_fault(engine: CompletionEngine) -> str | None:
+async def engine_fault(engine: CompletionEngine) -> str | None:
+    """Say why the engine cannot answer, or None when it can."""
     with anyio.move_on_after(_READY_LIMIT_S):
         try:
             await engine.check()

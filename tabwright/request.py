@@ -70,6 +70,8 @@ class CompletionRequest:
     session: names one editor window; a newer request of the same session ends the older one.
     deadline_s: seconds from arrival until the request ends with DeadlineExceeded.
     prompt_ids: the whole prompt as token ids, in place of prefix and suffix.
+    answer_ms: milliseconds after the first token when the answer ends, but not before a line break
+    is in it; None for no such limit.
 
     Raises:
         InvalidRequest: a value is out of its range.
@@ -87,6 +89,7 @@ class CompletionRequest:
     session: str | None = None
     deadline_s: float | None = None
     prompt_ids: tuple[int, ...] | None = None
+    answer_ms: float | None = None
 
     def __post_init__(self) -> None:
         if any(not s for s in self.stop):

@@ -1,10 +1,14 @@
 """The protocols that editors speak, by name. Each file is one; none knows another.
 
 On a path that two share, the first whose `claims` says yes gets the call, and the last one gets
-what nobody claimed, broken JSON included.
+what nobody claimed, broken JSON included. The last one also speaks on paths that nobody has.
 """
 
 PROTOCOLS = {
     "tabby": "server.protocols.tabby:Tabby",
+    "llamacpp": "server.protocols.infill:LlamaCpp",
+    "mistral": "server.protocols.mistral:Mistral",
+    "ollama": "server.protocols.ollama:Ollama",
+    "tgi": "server.protocols.tgi:Tgi",
     "openai": "server.protocols.openai:OpenAI",
 }

@@ -1,5 +1,6 @@
-"""OpenAI's legacy completions: `/v1/completions` and `/v1/models`.
+"""OpenAI's legacy completions: `/v1/completions` and `/v1/models`, and two other addresses of them.
 
+`/beta/completions` is DeepSeek's, `/v1/engines/{engine}/completions` is Copilot's and FauxPilot's.
 With `suffix` it is fill-in-the-middle, without it plain continuation. Text in `prompt` and `suffix`
 is the user's and never becomes a control token; a prompt of token ids is taken as it is. Read
 `OpenAI.complete` first.
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
@@ -18,15 +19,12 @@ from server.choices import Choice, generate, spread
 from server.event_stream import Answer, Emit, EventStream, JsonResponse, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
+from server.wire import Ids, Number, error_kind, stop_strings, usage_body
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, SamplingParams, Suggestion, Usage
 from tabwright.tokenizer import Tokenizer
 
-_STOP_CHARS = 16_384  # bounds the time to prepare the search, not the number of stop strings
 _DEFAULT_MAX_TOKENS = 16  # OpenAI's own
-
-Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
-Ids = list[Annotated[int, Field(strict=True, ge=0)]]
 
 
 class StreamOptions(BaseModel):
@@ -76,6 +74,8 @@ class OpenAI:
         """The paths it answers."""
         return (
             Route("POST", "/v1/completions", self.complete, wire=CompletionBody),
+            Route("POST", "/beta/completions", self.deepseek, wire=CompletionBody),
+            Route("POST", "/v1/engines/{engine}/completions", self.copilot, wire=CompletionBody),
             Route("POST", "/v1/completions/{request_id}/cancel", self.cancel),
             Route("GET", "/v1/models", self.models),
             Route("GET", "/v1/models/{model:path}", self.model),
@@ -83,12 +83,10 @@ class OpenAI:
 
     def error_body(self, problem: Problem) -> Mapping[str, Any]:
         """The error envelope."""
-        kind = {401: "authentication_error", 429: "rate_limit_error"}.get(problem.status)
-        kind = kind or ("server_error" if problem.status >= 500 else "invalid_request_error")
         return {
             "error": {
                 "message": problem.message,
-                "type": kind,
+                "type": error_kind(problem.status),
                 "param": problem.param,
                 "code": problem.code,
             }
@@ -96,7 +94,20 @@ class OpenAI:
 
     async def complete(self, call: Call) -> Answer | EventStream:
         """Answer one completion request."""
+        return self._answer(call, read_wire(CompletionBody, call.body))
+
+    async def deepseek(self, call: Call) -> Answer | EventStream:
+        """Answer an editor that names no length (minuet) with a suggestion, not sixteen tokens."""
         body = read_wire(CompletionBody, call.body)
+        length = body.max_tokens or self._gateway.settings.editor_max_tokens
+        return self._answer(call, body.model_copy(update={"max_tokens": length}))
+
+    async def copilot(self, call: Call) -> Answer | EventStream:
+        """Answer whatever engine the path names: it is Copilot's name for its own model."""
+        body = read_wire(CompletionBody, call.body)
+        return self._answer(call, body.model_copy(update={"model": None}))
+
+    def _answer(self, call: Call, body: CompletionBody) -> Answer | EventStream:
         self._gateway.check_model(body.model)
         _refuse_unsupported(body)
         choices = list(spread(self._requests(body), body.n or 1))
@@ -154,7 +165,7 @@ class OpenAI:
             prefix="",
             suffix=body.suffix,
             sampling=sampling,
-            stop=_stops(body.stop),
+            stop=stop_strings(body.stop),
             model=body.model,
             user=body.user,
         )
@@ -278,22 +289,8 @@ class _Frame:
             "choices": rows,
         }
         if usage is not None:
-            body["usage"] = {
-                "prompt_tokens": usage.prompt_tokens,
-                "completion_tokens": usage.completion_tokens,
-                "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-            }
+            body["usage"] = usage_body(usage)
         return body
-
-
-def _stops(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Any number of stop strings; an empty one, which some clients send for none, ends nothing."""
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if sum(map(len, stops)) > _STOP_CHARS:
-        raise InvalidRequest(
-            "stop", f"{len(stops)} strings", f"give at most {_STOP_CHARS} characters in all"
-        )
-    return tuple(s for s in stops if s)
 
 
 def _refuse_unsupported(body: CompletionBody) -> None:

@@ -128,9 +128,16 @@ def test_the_key_guards_everything_but_health_and_metrics(tiny: ModelArtifact) -
             ("GET", "/v1/health"),
             ("GET", "/v1beta/server_setting"),
             ("POST", "/v1/events"),
+            ("POST", "/infill"),
+            ("GET", "/props"),
+            ("POST", "/api/show"),
+            ("GET", "/api/tags"),
+            ("GET", "/api/ps"),
+            ("GET", "/api/version"),
+            ("POST", "/generate_stream"),
         ):
             assert client.request(method, path, json={"prompt": "a"}).status_code == 401, path
-        for path in ("/livez", "/readyz", "/metrics"):
+        for path in ("/livez", "/readyz", "/metrics", "/health", "/"):
             assert client.get(path).status_code == 200
         header = {"Authorization": "Bearer k"}
         assert client.get("/v1/health", headers=header).status_code == 200

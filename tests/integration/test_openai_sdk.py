@@ -65,6 +65,22 @@ def test_no_usage_chunk_is_sent_unasked(client: OpenAI) -> None:
     assert all(chunk.choices for chunk in stream)
 
 
+@pytest.mark.parametrize("base", ["beta", "v1/engines/copilot-codex"])
+def test_other_addresses_of_the_protocol_answer_the_same(live: LiveGateway, base: str) -> None:
+    with OpenAI(base_url=f"{live.url}/{base}", api_key="key", max_retries=0) as client:
+        create = client.completions.create
+        answer = create(model="", prompt="a", suffix="b", temperature=0, max_tokens=64)
+        assert answer.choices[0].text == ANSWER
+        stream = create(model="", prompt="a", temperature=0, max_tokens=64, stream=True)
+        assert "".join(chunk.choices[0].text for chunk in stream) == ANSWER
+
+
+def test_deepseeks_address_has_a_default_length_for_editors(live: LiveGateway) -> None:
+    with OpenAI(base_url=f"{live.url}/beta", api_key="key", max_retries=0) as client:
+        answer = client.completions.create(model="tiny", prompt="a", suffix="", temperature=0)
+        assert answer.choices[0].text == ANSWER
+
+
 def test_the_default_length_is_sixteen_tokens(client: OpenAI) -> None:
     answer = client.completions.create(model="tiny", prompt="a", temperature=0)
     assert answer.usage

@@ -1,0 +1,64 @@
+"""Pieces of the wire that several protocols share: numbers, ids, stop strings, usage, times.
+
+What a whole body looks like stays in the protocol's own file, which only takes its bricks here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from server.inflight import Running
+from tabwright.errors import InvalidRequest
+from tabwright.request import Usage
+
+_STOP_CHARS = 16_384  # bounds the time to prepare the search, not the number of stop strings
+
+Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
+Ids = list[Annotated[int, Field(strict=True, ge=0)]]
+
+
+class Spent(NamedTuple):
+    """Where the time of a request went: until its first token, and since."""
+
+    prompt_s: float
+    answer_s: float
+
+
+def stop_strings(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Any number of stop strings; an empty one, which some clients send for none, ends nothing.
+
+    Raises:
+        InvalidRequest: they are too long in all.
+    """
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if sum(map(len, stops)) > _STOP_CHARS:
+        raise InvalidRequest(
+            "stop", f"{len(stops)} strings", f"give at most {_STOP_CHARS} characters in all"
+        )
+    return tuple(s for s in stops if s)
+
+
+def usage_body(usage: Usage) -> dict[str, int]:
+    """Token counts as OpenAI and Mistral name them."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def error_kind(status: int) -> str:
+    """The type of an error, as OpenAI names it and others after them."""
+    known = {401: "authentication_error", 429: "rate_limit_error"}.get(status)
+    return known or ("server_error" if status >= 500 else "invalid_request_error")
+
+
+def spent(running: Running) -> Spent:
+    """Measure a request up to now; waiting in line counts to the prompt."""
+    now = time.perf_counter()
+    first = running.first_token_at or now
+    return Spent(first - running.started_at, now - first)
