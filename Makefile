@@ -69,7 +69,7 @@ measure: $(SERVE_READY) ## Write docs/results anew (idle machine; HOLES=FILE for
 	$(RUN)/python docs/results/where.py >docs/results/where.json
 	$(RUN)/tabwright bench --rounds 7 --json >docs/results/bench.json
 	$(RUN)/tabwright cancel-bench --json >docs/results/cancel.json
-	$(if $(HOLES),$(RUN)/tabwright quality --holes $(HOLES) --json >docs/results/quality.json)
+	$(if $(HOLES),$(RUN)/tabwright quality --holes $(HOLES) >docs/results/quality.txt)
 
 clean: ## Remove environments, caches and generated files (not the models)
 	rm -rf .venv .venv-lock build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \

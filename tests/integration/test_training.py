@@ -186,7 +186,8 @@ def test_an_exported_checkpoint_loads_here_and_in_transformers(data: Path, run: 
     artifact = ModelArtifact.load(out)
     assert artifact.name == "shapes"
     assert artifact.lineage["sources"]["seen"]["licence"] == "MIT"
-    assert artifact.lineage["tokens_this_run"] > 0
+    assert artifact.lineage["tokens"] > 0
+    assert [stage["steps"] for stage in artifact.lineage["stages"]] == [12]
     ids = artifact.tokenizer.encode("def area_1(width, height):")
     model = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
     trained = transformers.AutoModelForCausalLM.from_pretrained(

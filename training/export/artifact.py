@@ -33,7 +33,7 @@ def export_artifact(checkpoint: Path, data: Path, out: Path, *, name: str) -> Mo
         CorruptArtifact: the checkpoint was altered, or a weight is not finite.
         ConfigError: `out` exists.
     """
-    step = check_checkpoint(checkpoint)
+    check_checkpoint(checkpoint)
     config = json.loads((checkpoint / "model" / "config.json").read_text("utf-8"))
     tokenizer = Tokenizer.from_file(checkpoint / "model" / "tokenizer.json")
     with tempfile.TemporaryDirectory() as scratch:
@@ -66,7 +66,7 @@ def export_artifact(checkpoint: Path, data: Path, out: Path, *, name: str) -> Mo
             family="tabwright",
             order="spm",
             max_context=config["max_position_embeddings"],
-            lineage=_lineage(checkpoint, data, step, parameters),
+            lineage=_lineage(checkpoint, data, parameters),
             validation={"level": "digests", "checks": ["finite weights", "sentinels single-id"]},
         )
 
@@ -94,26 +94,41 @@ def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _lineage(checkpoint: Path, data: Path, step: int, parameters: int) -> dict[str, Any]:
-    run_folder = checkpoint.parent.parent
-    run = json.loads((run_folder / "run.json").read_text("utf-8"))
+def _lineage(checkpoint: Path, data: Path, parameters: int) -> dict[str, Any]:
     manifest = read_manifest(data)
-    rows = [json.loads(r) for r in (run_folder / "metrics.jsonl").read_text("utf-8").splitlines()]
-    seen = {row["step"]: row for row in rows if row["step"] <= step}
-    losses = [row["held_out_loss"] for row in seen.values() if "held_out_loss" in row]
+    stages = _stages(checkpoint)
     return {
         "parameters": parameters,
-        "step": step,
-        "tokens_this_run": sum(row["tokens"] for row in seen.values()),
-        "held_out_loss": losses[-1] if losses else None,
-        "config": run["config"],
-        "initial_weights": run.get("init_from"),
-        "data_digest": run["data"],
+        "tokens": sum(stage["tokens"] for stage in stages),
+        "stages": stages,
         "data_splits": manifest["splits"],
         "sources": manifest["sources"],
         "commit": _commit(),
         "packages": {name: version(name) for name in _PACKAGES},
     }
+
+
+def _stages(checkpoint: Path) -> list[dict[str, Any]]:
+    """The runs that made these weights, oldest first: each began where the one before ended."""
+    folder = checkpoint.parent.parent
+    step = check_checkpoint(checkpoint)
+    run = json.loads((folder / "run.json").read_text("utf-8"))
+    rows = [json.loads(r) for r in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    seen = {row["step"]: row for row in rows if row["step"] <= step}  # a resumed run repeats some
+    losses = [row["held_out_loss"] for row in seen.values() if "held_out_loss" in row]
+    before = run.get("init_from")
+    if before and not Path(before).is_dir():
+        raise CorruptArtifact(f"{folder.name} began at {before}, which is gone: lineage is unknown")
+    return [
+        *(_stages(Path(before)) if before else []),
+        {
+            "steps": step,
+            "tokens": sum(row["tokens"] for row in seen.values()),
+            "held_out_loss": losses[-1] if losses else None,
+            "config": run["config"],
+            "data_digest": run["data"],
+        },
+    ]
 
 
 def _commit() -> str | None:

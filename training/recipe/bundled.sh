@@ -12,13 +12,17 @@ tabwright train tokenizer --sources training/recipe/sources.toml --out data/toke
 tabwright train shards --sources training/recipe/sources.toml --tokenizer data/tokenizer.json \
   --out data/shards
 
-# 3. Most tokens in rows of 512, the last in rows of 1,024 while the rate falls to zero.
+# 3. Most tokens in rows of 512, then rows of 1,024 while the rate falls to zero, then short pieces,
+#    as in files that have just been opened. (The model in the repository was stopped in its first
+#    stage after 744 of 1,600 steps, and its second stage restarted once; its manifest lists all.)
 tabwright train run --config tiny --data data/shards --out runs/tiny
 tabwright train run --config tiny-long --data data/shards --out runs/tiny-long \
   --init-from "$(ls -d runs/tiny/checkpoints/step-* | tail -n 1)"
+tabwright train run --config tiny-short --data data/shards --out runs/tiny-short \
+  --init-from "$(ls -d runs/tiny-long/checkpoints/step-* | tail -n 1)"
 
 # 4. The artifact that `make serve` serves, and what it is worth.
-tabwright train export --checkpoint "$(ls -d runs/tiny-long/checkpoints/step-* | tail -n 1)" \
+tabwright train export --checkpoint "$(ls -d runs/tiny-short/checkpoints/step-* | tail -n 1)" \
   --data data/shards --out artifacts/tabwright-7m --name tabwright-7m
 tabwright train holes --data data/shards --count 500 --out data/holes.jsonl
 tabwright quality --artifact artifacts/tabwright-7m --holes data/holes.jsonl

@@ -194,7 +194,7 @@ def test_a_wrong_override_is_refused_by_name(override: str, named: str) -> None:
 
 
 def test_every_bundled_config_loads() -> None:
-    for name in ("tiny", "tiny-long"):
+    for name in ("tiny", "tiny-long", "tiny-short"):
         assert load_config(name).model.max_positions >= 1024
     with pytest.raises(ConfigError, match="known: "):
         load_config("enormous")
