@@ -53,7 +53,11 @@ async def serve(settings: ServerSettings, ready: Callable[[str, int], None]) -> 
 def _announce(settings: ServerSettings, model: str, port: int) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{port}"
-    body = {"prompt": "for i in range(len(", "suffix": "\n    print(i)\n", "max_tokens": 24}
+    body = {
+        "prompt": "def total(values):\n    result = 0\n    for i in range(len(",
+        "suffix": "\n        result += values[i]\n    return result\n",
+        "stop": ["\n"],
+    }
     key = " -H 'Authorization: Bearer '$TABWRIGHT_SERVER_API_KEY" if settings.api_key else ""
     quoted = json.dumps(body).replace("'", "'\\''")
     token = '\ntoken = "<your API key>"' if settings.api_key else ""

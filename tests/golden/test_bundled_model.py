@@ -16,7 +16,7 @@ async def test_the_bundled_model_answers_as_recorded() -> None:
     assert await answers() == recorded
 
 
-def test_the_recorded_answers_are_what_a_programmer_would_write() -> None:
+def test_a_loop_over_a_length_is_completed_as_a_programmer_would() -> None:
     recorded = json.loads(ANSWERS.read_text("utf-8"))
-    assert ")" in recorded["range of a length"]
-    assert recorded["a hole between brackets"] != ""
+    assert recorded["range of a length"] == "values)):"
+    assert recorded["range of a length, with a suffix"] == "values)):"
