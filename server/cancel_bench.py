@@ -33,6 +33,7 @@ from server.nginx_front import nginx_program
 from server.settings import BUNDLED_MODEL, ServerSettings
 
 _LIMIT_MS = 20.0
+_MOMENTS_S = (0.03, 0.3)  # half leave while their prompt is read, half while tokens flow
 _BROKEN = 4  # exit code, as for every other bug of ours
 
 
@@ -127,10 +128,13 @@ async def _storm(settings: ServerSettings, cancels: int) -> dict[str, Any]:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(rig.others, max_tokens=96))
             await rig.until(lambda: rig.engine.others == OTHERS)
+            mid_stream = 0
             for _ in range(cancels):
                 body = rig.victim(stream=chance.random() < 0.5)
+                before_this = rig.engine.victim_tokens
                 async with rig.client(rig.port, body, x_request_id=VICTIM):
-                    await anyio.sleep(chance.random() * 0.03)
+                    await anyio.sleep(chance.random() * chance.choice(_MOMENTS_S))
+                    mid_stream += rig.engine.victim_tokens > before_this
             await rig.until(rig.victim_is_gone)
             counted, wasted = _disconnects(rig)
             await rig.until(lambda: rig.compared >= 2 * OTHERS)
@@ -147,6 +151,7 @@ async def _storm(settings: ServerSettings, cancels: int) -> dict[str, Any]:
         return {
             "random_cancels": cancels,
             "counted": counted,  # who leaves before the body is read was never a request
+            "after_a_token": mid_stream,
             "wasted_tokens": wasted,
             "left": left,
             "leaks_nothing": not any(count > 0 for count in left.values()),
@@ -204,7 +209,8 @@ def _table(report: dict[str, Any]) -> str:
     neighbours = report["neighbours"]
     lines += [
         "",
-        f"{report['random_cancels']} random cancels left {left}",
+        f"{report['random_cancels']} random cancels, {report['after_a_token']} of them after a token, "
+        f"left {left}",
         f"neighbours' answers: {neighbours['answers']} compared, {neighbours['changed']} changed",
     ]
     return "\n".join(lines)
