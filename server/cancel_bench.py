@@ -209,8 +209,8 @@ def _table(report: dict[str, Any]) -> str:
     neighbours = report["neighbours"]
     lines += [
         "",
-        f"{report['random_cancels']} random cancels, {report['after_a_token']} of them after a token, "
-        f"left {left}",
+        f"{report['random_cancels']} random cancels, {report['after_a_token']} of them after a "
+        f"token, left {left}",
         f"neighbours' answers: {neighbours['answers']} compared, {neighbours['changed']} changed",
     ]
     return "\n".join(lines)

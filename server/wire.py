@@ -6,8 +6,9 @@ What a whole body looks like stays in the protocol's own file, which only takes 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -26,6 +27,30 @@ class Spent(NamedTuple):
 
     prompt_s: float
     answer_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What every chunk of one answer has in common in OpenAI's shape, which Mistral shares."""
+
+    id: str
+    created: int
+    model: str
+
+    def body(
+        self, kind: str, rows: Sequence[Mapping[str, Any]], usage: Usage | None = None
+    ) -> dict[str, Any]:
+        """One object of `kind` with these choices; `usage` only where it is to be shown."""
+        body: dict[str, Any] = {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "choices": rows,
+        }
+        if usage is not None:
+            body["usage"] = usage_body(usage)
+        return body
 
 
 def stop_strings(stop: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
@@ -17,9 +16,9 @@ from server.choices import Choice, collect, generate, spread
 from server.event_stream import Answer, Emit, EventStream, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
-from server.wire import Number, error_kind, stop_strings, usage_body
+from server.wire import Frame, Number, error_kind, stop_strings
 from tabwright.errors import InvalidRequest
-from tabwright.request import CompletionRequest, SamplingParams, Suggestion, Usage
+from tabwright.request import CompletionRequest, SamplingParams, Suggestion
 
 
 class FimStreamOptions(BaseModel):
@@ -76,7 +75,7 @@ class Mistral:
         self._gateway.check_model(body.model)
         choices = list(spread([self._request(body)], self._count(body)))
         running = self._gateway.open(self.name, "fim-", call)
-        frame = _Frame(running.request_id, int(time.time()), self._gateway.artifact.name)
+        frame = Frame(running.request_id, int(time.time()), self._gateway.artifact.name)
         reception = self._gateway.reception
         if not body.stream:
             return Answer(reception, running, self, lambda: self._whole(choices, running, frame))
@@ -113,7 +112,7 @@ class Mistral:
         )
 
     async def _whole(
-        self, choices: Sequence[Choice], running: Running, frame: _Frame
+        self, choices: Sequence[Choice], running: Running, frame: Frame
     ) -> Mapping[str, Any]:
         rows, usage = await collect(self._gateway.completer, choices, running)
         shown = [
@@ -130,7 +129,7 @@ class Mistral:
         self,
         choices: Sequence[Choice],
         running: Running,
-        frame: _Frame,
+        frame: Frame,
         include_usage: bool,
         emit: Emit,
     ) -> None:
@@ -147,26 +146,3 @@ class Mistral:
 
 def _message(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """What every chunk of one answer has in common."""
-
-    id: str
-    created: int
-    model: str
-
-    def body(
-        self, kind: str, rows: Sequence[Mapping[str, Any]], usage: Usage | None = None
-    ) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "choices": rows,
-        }
-        if usage is not None:
-            body["usage"] = usage_body(usage)
-        return body

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
@@ -19,12 +19,13 @@ from server.choices import Choice, generate, spread
 from server.event_stream import Answer, Emit, EventStream, JsonResponse, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
-from server.wire import Ids, Number, error_kind, stop_strings, usage_body
+from server.wire import Frame, Ids, Number, error_kind, stop_strings
 from tabwright.errors import InvalidRequest
-from tabwright.request import CompletionRequest, SamplingParams, Suggestion, Usage
+from tabwright.request import CompletionRequest, SamplingParams, Suggestion
 from tabwright.tokenizer import Tokenizer
 
 _DEFAULT_MAX_TOKENS = 16  # OpenAI's own
+_OBJECT = "text_completion"
 
 
 class StreamOptions(BaseModel):
@@ -112,7 +113,7 @@ class OpenAI:
         _refuse_unsupported(body)
         choices = list(spread(self._requests(body), body.n or 1))
         running = self._gateway.open(self.name, "cmpl-", call)
-        frame = _Frame(running.request_id, int(time.time()), self._gateway.artifact.name)
+        frame = Frame(running.request_id, int(time.time()), self._gateway.artifact.name)
         reception = self._gateway.reception
         if not body.stream:
             return Answer(
@@ -194,7 +195,7 @@ class OpenAI:
         return list(rows)
 
     async def _whole(
-        self, body: CompletionBody, choices: Sequence[Choice], running: Running, frame: _Frame
+        self, body: CompletionBody, choices: Sequence[Choice], running: Running, frame: Frame
     ) -> Mapping[str, Any]:
         gathered: dict[Choice, list[Suggestion]] = {choice: [] for choice in choices}
 
@@ -206,14 +207,14 @@ class OpenAI:
         for choice, pieces in gathered.items():
             shown = self._shown(choice, body).show(*pieces)
             rows |= {index: {"index": index, **shown} for index in choice.indices}
-        return frame.body([rows[index] for index in sorted(rows)], usage)
+        return frame.body(_OBJECT, [rows[index] for index in sorted(rows)], usage)
 
     async def _stream(
         self,
         body: CompletionBody,
         choices: Sequence[Choice],
         running: Running,
-        frame: _Frame,
+        frame: Frame,
         emit: Emit,
     ) -> None:
         shown = {choice: self._shown(choice, body) for choice in choices}
@@ -221,12 +222,12 @@ class OpenAI:
         async def take(choice: Choice, piece: Suggestion) -> None:
             row = shown[choice].show(piece)
             for index in choice.indices:
-                await emit(event(frame.body([{"index": index, **row}])))
+                await emit(event(frame.body(_OBJECT, [{"index": index, **row}])))
 
         usage = await generate(self._gateway.completer, choices, running, take)
         if body.stream_options and body.stream_options.include_usage:
             # Only when asked for: a chunk without choices crashes Continue's DeepSeek adapter.
-            await emit(event(frame.body([], usage)))
+            await emit(event(frame.body(_OBJECT, [], usage)))
 
     def _shown(self, choice: Choice, body: CompletionBody) -> _Shown:
         echo = ""
@@ -270,27 +271,6 @@ class _Shown:
             "top_logprobs": top,
             "text_offset": offsets,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """What every chunk of one answer has in common."""
-
-    id: str
-    created: int
-    model: str
-
-    def body(self, rows: Sequence[Mapping[str, Any]], usage: Usage | None = None) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "id": self.id,
-            "object": "text_completion",
-            "created": self.created,
-            "model": self.model,
-            "choices": rows,
-        }
-        if usage is not None:
-            body["usage"] = usage_body(usage)
-        return body
 
 
 def _refuse_unsupported(body: CompletionBody) -> None:

@@ -33,5 +33,6 @@ def test_every_path_is_measured_and_nothing_leaks(
         assert row.get("n") == 2 or (name == "nginx" and "skipped" in row)
     assert report["leaks_nothing"], report["left"]
     assert 0 < report["counted"] <= 30
+    assert report["after_a_token"] > 0
     assert report["neighbours"]["answers"] >= 16
     assert report["neighbours"]["changed"] == 0
