@@ -7,6 +7,7 @@ missing nginx is an error instead, so that a CI job cannot go green by skipping 
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +30,13 @@ def _nginx() -> str | None:
 def _node() -> str | None:
     if shutil.which("node") is None:
         return "node not installed"
-    if not (CLIENTS / "node_modules" / "tabby-agent").is_dir():
-        return "tabby-agent not installed (npm install in tests/integration/clients)"
-    return None
+    wanted = json.loads((CLIENTS / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    missing = [name for name in wanted if not (CLIENTS / "node_modules" / name).is_dir()]
+    return (
+        f"{', '.join(missing)} not installed (npm ci in tests/integration/clients)"
+        if missing
+        else None
+    )
 
 
 # Each answers with the reason why the service is missing, or None.
