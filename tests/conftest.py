@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,15 @@ def _node() -> str | None:
     )
 
 
+def _llama_vim() -> str | None:
+    """In no package registry, so nothing here fetches it."""
+    if shutil.which("vim") is None or shutil.which("curl") is None:
+        return "vim and curl are needed to run llama.vim"
+    if not (Path(os.environ.get("LLAMA_VIM", "-")) / "autoload" / "llama.vim").is_file():
+        return "llama.vim not found: set LLAMA_VIM to the plug-in's folder"
+    return None
+
+
 # Each answers with the reason why the service is missing, or None.
 SERVICES: dict[str, Callable[[], str | None]] = {
     "cpu": lambda: _package("openvino", "openvino_genai"),
@@ -46,6 +56,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "torch": lambda: _package("torch", "transformers"),
     "node": _node,
     "nginx": _nginx,
+    "llama.vim": _llama_vim,
 }
 
 

@@ -20,6 +20,14 @@ from server.wire import Number, stop_strings
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, Finish, SamplingParams, Suggestion
 
+# Clients choose the class of their error by these words; `authentication` is none of TGI's own.
+_KINDS = {
+    401: "authentication",
+    429: "overloaded",
+    499: "incomplete_generation",
+    503: "overloaded",
+}
+
 
 class Parameters(BaseModel):
     """`parameters` of a request."""
@@ -66,8 +74,7 @@ class Tgi:
     def error_body(self, problem: Problem) -> Mapping[str, Any]:
         """Two strings."""
         kind = "generation" if problem.status >= 500 else "validation"
-        kind = {429: "overloaded", 503: "overloaded"}.get(problem.status, kind)
-        return {"error": problem.message, "error_type": kind}
+        return {"error": problem.message, "error_type": _KINDS.get(problem.status, kind)}
 
     async def whole(self, call: Call) -> Answer:
         """Answer with one object; llm-ls refuses an array."""

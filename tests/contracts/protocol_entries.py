@@ -113,7 +113,7 @@ def ollama_body(prefix: str, suffix: str, stream: bool) -> Body:
 
 def tgi_error(body: Any, status: int) -> str:
     assert set(body) == {"error", "error_type"}
-    assert (body["error_type"] == "validation") == (status < 500)
+    assert (body["error_type"] == "validation") == (status < 500 and status not in (401, 499))
     return str(body["error"])
 
 

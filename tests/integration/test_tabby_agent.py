@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tabwright.artifact import ModelArtifact
-from tests.fakes.live_gateway import LiveGateway, live_gateway
+from tests.fakes.live_gateway import PATIENCE_S, LiveGateway, live_gateway
 from tests.fakes.tabby_agent import Agent, document, tabby_agent
 
 pytestmark = pytest.mark.needs("node")
@@ -74,8 +75,48 @@ def test_a_wrong_token_is_shown_as_unauthorized(tiny: ModelArtifact, agent: Agen
         agent.initialize(live.url, token="wrong")
         assert agent.call("getStatus") == "unauthorized"
         assert agent.call("updateConfig", "server.token", "right") is True
-        live.wait(lambda: agent.call("getStatus") == "ready", "ready with the right token")
+        _wait_status(agent, "ready")
+
+
+def test_an_engine_that_fails_is_survived(tiny: ModelArtifact, agent: Agent) -> None:
+    with live_gateway(tiny, options={"answer": ANSWER, "fail_after": 2}) as live:
+        agent.initialize(live.url)
+        assert agent.call("provideCompletions", document("x = |")) is None
+        live.wait_free()
+        _wait_status(agent, "ready")
+
+
+def test_a_restarted_gateway_is_used_without_being_told(tiny: ModelArtifact, agent: Agent) -> None:
+    with live_gateway(tiny, options={"answer": ANSWER}) as live:
+        port = live.port
+        agent.initialize(live.url)
+        assert agent.call("provideCompletions", document("x = |"))["choices"]
+    with live_gateway(tiny, options={"answer": "again()\n"}, port=port):
+        answer = agent.call("provideCompletions", document("y = |"))
+        assert answer["choices"][0]["text"].startswith("again()")
+        assert agent.call("getStatus") == "ready"
+
+
+def test_a_gateway_that_was_away_is_found_again(tiny: ModelArtifact, agent: Agent) -> None:
+    with live_gateway(tiny, options={"answer": ANSWER}) as live:
+        port = live.port
+        agent.initialize(live.url)
+    assert agent.call("provideCompletions", document("x = |")) is None
+    _wait_status(agent, "disconnected")
+    with live_gateway(tiny, options={"answer": "again()\n"}, port=port):
+        # By itself the agent looks every 30 seconds; a change of settings makes it look at once.
+        assert agent.call("updateConfig", "server.requestHeaders", {"X-Editor": "vim"}) is True
+        _wait_status(agent, "ready")
+        answer = agent.call("provideCompletions", document("y = |"))
+        assert answer["choices"][0]["text"].startswith("again()")
 
 
 def _wait_running(live: LiveGateway) -> None:
     live.wait(lambda: live.engine.stats().running == 1, "the request runs")
+
+
+def _wait_status(agent: Agent, status: str) -> None:
+    begun = time.monotonic()
+    while agent.call("getStatus") != status:
+        assert time.monotonic() - begun < PATIENCE_S, f"{status}: did not happen"
+        time.sleep(0.01)
