@@ -45,16 +45,23 @@ class Admission:
         self.running = 0
         self.waiting = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return self.running == self.waiting == 0
+
     @asynccontextmanager
-    async def permit(self, *, patient: bool = False) -> AsyncIterator[None]:
+    async def permit(self, share: str = "", *, patient: bool = False) -> AsyncIterator[None]:
         """Hold one slot for the length of the block; wait in line for it if there is room.
 
+        share: whose it is (`Caller.share`).
         patient: for the second and later choices of a request that is already inside, which may
         always wait; how many there are is bounded by the request.
 
         Raises:
             EngineOverloaded: no slot is free and the line is full.
         """
+        del share
         if self._slots.value == 0 and not patient and self.waiting >= self._max_waiting:
             raise EngineOverloaded(
                 f"{self.running} completions are running and {self.waiting} are waiting; "

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from anyio.abc import TaskGroup
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from server.admission import Admission, Unauthorized, check_key
+from server.caller import Caller, named_user
 from server.completer import Completer
 from server.event_stream import JsonResponse, Problem, Reception, problem_response
 from server.gateway import (
@@ -36,6 +38,7 @@ from server.metrics import Metrics, RequestOutcome
 from server.prompt import ContextTooLong, PromptBuilder
 from server.protocols import PROTOCOLS
 from server.settings import ServerSettings
+from server.typeahead import TypeAhead, TypeAheadLimits
 from tabwright import __version__
 from tabwright.engine import CompletionEngine
 from tabwright.errors import (
@@ -70,20 +73,24 @@ _CODES: dict[type[TabwrightError], str] = {
 _CANCELLED_STATUS = 499  # understood by Continue and Copilot, retried by none
 
 
-def create_app(engine: CompletionEngine, settings: ServerSettings) -> FastAPI:
-    """Build the gateway around `engine`; its parts are on `app.state.gateway`."""
+def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGroup) -> FastAPI:
+    """Build the gateway around `engine`; its parts are on `app.state.gateway`.
+
+    Answers that several requests may share are generated in `tasks`, to be cancelled at the end.
+    """
     metrics = Metrics()
     inflight = Inflight(metrics.ended)
     admission = Admission(settings.max_running, settings.max_waiting)
     prompts = PromptBuilder(engine.artifact, engine.max_context)
+    typeahead = _typeahead(settings, tasks, admission, metrics)
     gateway = Gateway(
         settings=settings,
         artifact=engine.artifact,
         max_context=engine.max_context,
-        completer=Completer(engine, admission, prompts),
+        completer=Completer(engine, admission, prompts, typeahead),
         reception=Reception(inflight, metrics, problem_of, settings.write_timeout_s),
     )
-    metrics.watch(engine, admission)
+    metrics.watch(engine, admission, typeahead)
     app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)
     app.state.gateway = gateway
     add_health(app, engine, inflight, metrics)
@@ -95,6 +102,16 @@ def create_app(engine: CompletionEngine, settings: ServerSettings) -> FastAPI:
     spoken = {path: rows[-1][0] for (_, path), rows in paths.items()}
     _speak_where_no_route_does(app, spoken, protocols[-1])
     return app
+
+
+def _typeahead(
+    settings: ServerSettings, tasks: TaskGroup, admission: Admission, metrics: Metrics
+) -> TypeAhead | None:
+    if settings.typeahead_mb == 0:
+        return None
+    limits = TypeAheadLimits(settings.typeahead_ttl_s, settings.typeahead_mb << 20)
+    idle = (lambda: admission.idle) if settings.speculate else None
+    return TypeAhead(tasks, limits, idle, metrics.unused)
 
 
 def problem_of(fault: TabwrightError | EndReason | None) -> Problem:
@@ -147,7 +164,8 @@ def _add_route(app: FastAPI, gateway: Gateway, rows: Sequence[Row]) -> None:
         try:
             if not route.public:
                 check_key(request.headers.get("authorization"), gateway.settings.api_key)
-            call = await read_call(request, gateway.settings)
+            caller = Caller(user=named_user(request.headers))
+            call = await read_call(request, gateway.settings, caller)
             protocol, route = _claimant(rows, call)
             return await route.handler(call)
         except TabwrightError as error:

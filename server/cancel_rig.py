@@ -233,8 +233,12 @@ async def busy_rig(settings: ServerSettings, *, nginx: bool) -> AsyncIterator[Ri
     """A gateway with the engine of `settings`, without load yet."""
     artifact = ModelArtifact.load(settings.model)
     engine = load_engine(settings.engine, artifact, **_options(settings))
-    async with _watched(engine) as watched, anyio.create_task_group() as tasks:
-        app = create_app(watched, settings)
+    async with (
+        _watched(engine) as watched,
+        anyio.create_task_group() as answers,
+        anyio.create_task_group() as tasks,
+    ):
+        app = create_app(watched, settings, answers)
         gateway: Gateway = app.state.gateway
         ports = []
         listeners = []

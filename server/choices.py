@@ -51,7 +51,8 @@ def spread(requests: Sequence[CompletionRequest], n: int) -> Iterator[Choice]:
         for number, index in enumerate(indices):
             seed = derived_seed(request.sampling.seed, number)
             sampling = replace(request.sampling, seed=seed)
-            yield Choice(prompt, (index,), replace(request, sampling=sampling))
+            reuse = request.reuse and n == 1  # several choices are asked for because they differ
+            yield Choice(prompt, (index,), replace(request, sampling=sampling, reuse=reuse))
 
 
 def derived_seed(seed: int | None, number: int) -> int | None:

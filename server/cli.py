@@ -45,9 +45,14 @@ async def serve(settings: ServerSettings, ready: Callable[[str, int], None]) -> 
     """
     artifact = ModelArtifact.load(settings.model)
     async with load_engine(settings.engine, artifact, **settings.engine_options()) as engine:
-        app = create_app(engine, settings)
-        inflight = app.state.gateway.reception.inflight
-        await Listener(app, inflight, settings, partial(ready, artifact.name)).listen()
+        try:
+            async with anyio.create_task_group() as tasks:
+                app = create_app(engine, settings, tasks)
+                inflight = app.state.gateway.reception.inflight
+                await Listener(app, inflight, settings, partial(ready, artifact.name)).listen()
+                tasks.cancel_scope.cancel()
+        except ExceptionGroup as group:  # of one: generations hand their errors to who listens
+            raise group.exceptions[0] from None
 
 
 def _announce(settings: ServerSettings, model: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""THE MAIN PATH of one completion: permit → prompt → engine → text → stops → pieces.
+"""THE MAIN PATH of one completion: memory → permit → prompt → engine → text → steps → pieces.
 
 It runs inside the scope that `server.inflight` opened; a cancel arrives here as a cancellation of
 whatever is awaited, and leaving the blocks gives back the permit and the engine's slot. Protocols,
@@ -11,13 +11,16 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
+import anyio
 import anyio.to_thread
 
 from server.admission import Admission
+from server.chain import Chain
 from server.inflight import Running
-from server.postprocess.stops import StopScanner
 from server.prompt import BuiltPrompt, PromptBuilder
+from server.typeahead import TypeAhead, reusable
 from tabwright.engine import CompletionEngine, Tokens
 from tabwright.errors import EngineFailed
 from tabwright.request import CompletionRequest, Finish, Suggestion, Usage
@@ -25,13 +28,21 @@ from tabwright.request import CompletionRequest, Finish, Suggestion, Usage
 _LONG_TEXT = 50_000  # tokenising more would hold up every other request for milliseconds
 
 
+class Meter(Protocol):
+    """What is written down about a generation while it runs."""
+
+    tokens: int
+    first_token_at: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Completer:
-    """Completes text with one engine."""
+    """Completes text with one engine. typeahead: None where nothing is remembered."""
 
     engine: CompletionEngine
     admission: Admission
     prompts: PromptBuilder
+    typeahead: TypeAhead | None = None
 
     @asynccontextmanager
     async def complete(
@@ -45,13 +56,31 @@ class Completer:
             EngineUnavailable: the engine is not up.
             EngineFailed: it died on the way; also while iterating.
         """
-        async with self.admission.permit(patient=patient):
-            prompt = await self._prompt(request)
-            async with (
-                self.engine.stream(prompt.ids, prompt.sampling) as tokens,
-                aclosing(self._pieces(request, prompt, tokens, running)) as pieces,
-            ):
+        fill = request.suffix is not None
+        if fill and running.wishes.eagerness.delay_ms:
+            await anyio.sleep(running.wishes.eagerness.delay_ms / 1000)
+
+        @asynccontextmanager
+        async def generate(
+            request: CompletionRequest, meter: Meter
+        ) -> AsyncIterator[AsyncIterator[Suggestion]]:
+            async with self.admission.permit(running.caller.share, patient=patient):
+                prompt = await self._prompt(request)
+                async with (
+                    self.engine.stream(prompt.ids, prompt.sampling) as tokens,
+                    aclosing(self._pieces(request, running, prompt, tokens, meter)) as pieces,
+                ):
+                    yield pieces
+
+        if self.typeahead is not None and reusable(request, running):
+            async with self.typeahead.listen(request, running, generate) as pieces:
                 yield pieces
+            return
+        running.supersede()
+        if self.typeahead is not None:
+            self.typeahead.make_room()
+        async with generate(request, running) as pieces:
+            yield pieces
 
     async def _prompt(self, request: CompletionRequest) -> BuiltPrompt:
         if request.suffix is None and len(request.prefix) > _LONG_TEXT:
@@ -61,20 +90,21 @@ class Completer:
     async def _pieces(
         self,
         request: CompletionRequest,
+        running: Running,
         prompt: BuiltPrompt,
         tokens: AsyncIterator[Tokens],
-        running: Running,
+        meter: Meter,
     ) -> AsyncGenerator[Suggestion, None]:
         text_of = self.engine.artifact.tokenizer.detokenizer(prompt.ids)
-        stops = StopScanner(request.stop)
+        chain = Chain(request, running.wishes)
         limit = _AnswerLimit(request.answer_ms)
         generated = 0
         ids: tuple[int, ...] = ()
         logprobs: tuple[float, ...] = ()
         async for new in tokens:
-            if running.first_token_at is None:
-                running.first_token_at = time.perf_counter()
-            running.tokens += len(new.ids)
+            if meter.first_token_at is None:
+                meter.first_token_at = time.perf_counter()
+            meter.tokens += len(new.ids)
             generated += len(new.ids)
             ids, logprobs = ids + new.ids, logprobs + new.logprobs
             text = text_of.push(new.ids)
@@ -82,9 +112,9 @@ class Completer:
             if ending:
                 # A character that the length limit cut in half is no text for an editor.
                 text += text_of.flush().rstrip("\ufffd")
-            text, stopped = stops.push(text)
+            text, stopped = chain.push(text, new.logprobs)
             if ending and not stopped:
-                text += stops.flush()
+                text += chain.flush()
             finish = Finish.STOP if stopped else ending
             if finish:
                 usage = Usage(len(prompt.ids), generated)

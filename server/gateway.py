@@ -19,6 +19,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
+from server.caller import Caller, Wishes, read_wishes
 from server.completer import Completer
 from server.event_stream import Dialect, Reception
 from server.inflight import Running
@@ -49,6 +50,7 @@ class Call:
     headers: Mapping[str, str] = field(repr=False)
     query: Mapping[str, str]
     path_params: Mapping[str, str]
+    caller: Caller = field(default_factory=Caller)
 
 
 Handler = Callable[[Call], Awaitable[ASGIApp]]
@@ -114,10 +116,16 @@ class Gateway:
             protocol=protocol,
             session=session or None,
             deadline_s=self.settings.deadline_s,
+            caller=call.caller,
+            wishes=read_wishes(call.headers, self._default_wishes(call.caller)),
         )
 
+    def _default_wishes(self, caller: Caller) -> Wishes:
+        settings = self.settings
+        return Wishes(caller.eagerness or settings.eagerness(), settings.postprocess)
 
-async def read_call(request: Request, settings: ServerSettings) -> Call:
+
+async def read_call(request: Request, settings: ServerSettings, caller: Caller) -> Call:
     """Read one request whole.
 
     Raises:
@@ -126,7 +134,7 @@ async def read_call(request: Request, settings: ServerSettings) -> Call:
     """
     raw = b"" if request.method == "GET" else await _read_body(request, settings)
     body = parse_object(raw) if raw else {}
-    return Call(body, request.headers, request.query_params, request.path_params)
+    return Call(body, request.headers, request.query_params, request.path_params, caller)
 
 
 def parse_object(raw: bytes) -> Mapping[str, Any]:

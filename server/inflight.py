@@ -24,6 +24,7 @@ from enum import StrEnum
 import anyio
 from starlette.types import Receive
 
+from server.caller import Caller, Wishes
 from tabwright.errors import Unavailable
 
 
@@ -37,25 +38,47 @@ class EndReason(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+class Source(StrEnum):
+    """Where a suggestion came from: the engine, another request's running answer, or memory."""
+
+    ENGINE = "engine"
+    JOINED = "joined"
+    MEMORY = "memory"
+
+
 class ShuttingDown(Unavailable):
     """The gateway is draining and takes no new requests."""
 
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """One request on its way. `tokens` and `first_token_at` are written by the completer."""
+    """One request on its way.
+
+    `tokens` are those generated for it alone; they and `first_token_at` are written by the
+    completer, and so is `source`.
+    """
 
     request_id: str
     protocol: str
     alias: str | None = None
     session: str | None = None
     deadline_s: float | None = None
+    caller: Caller = field(default_factory=Caller)
+    wishes: Wishes = field(default_factory=Wishes)
     tokens: int = 0
+    source: Source = Source.ENGINE
     started_at: float = field(default_factory=time.perf_counter)
     first_token_at: float | None = None
     reason: EndReason | None = None
     done: bool = False
+    _older: Running | None = None
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def supersede(self) -> None:
+        """End the older request of this session, once what it still generates has been joined."""
+        older, self._older = self._older, None
+        if older is not None:
+            older.end(EndReason.SUPERSEDED)
 
     def end(self, reason: EndReason) -> None:
         """Cancel everything this request runs; the first reason counts, and none after the work."""
@@ -140,12 +163,11 @@ class Inflight:
     def _enter(self, running: Running) -> None:
         self._running.add(running)
         if running.session is not None:
-            older = self._sessions.get(running.session)
+            running._older = self._sessions.get(running.session)
             self._sessions[running.session] = running
-            if older is not None:
-                older.end(EndReason.SUPERSEDED)
 
     def _leave(self, running: Running) -> None:
+        running.supersede()
         self._running.discard(running)
         if running.session is not None and self._sessions.get(running.session) is running:
             del self._sessions[running.session]

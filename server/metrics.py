@@ -13,9 +13,11 @@ from enum import StrEnum
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from server.admission import Admission
-from server.inflight import EndReason, Running
+from server.inflight import EndReason, Running, Source
+from server.typeahead import TypeAhead
 from tabwright.engine import CompletionEngine
 
+_UNUSED = "speculation"  # a reason of waste beside those of `EndReason`
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
 
 
@@ -59,6 +61,12 @@ class Metrics:
         self._generated = Counter(
             "tabwright_generated_tokens", "Tokens generated", registry=registry
         )
+        self._sources = Counter(
+            "tabwright_suggestions",
+            "Answers by where they came from",
+            ("source",),
+            registry=registry,
+        )
         self._events = Counter(
             "tabwright_editor_events", "Reports by editors", ("kind",), registry=registry
         )
@@ -79,6 +87,9 @@ class Metrics:
         for reason in EndReason:
             self._cancels.labels(reason)
             self._wasted.labels(reason)
+        self._wasted.labels(_UNUSED)
+        for source in Source:
+            self._sources.labels(source)
         for kind in EventKind:
             self._events.labels(kind)
 
@@ -86,6 +97,8 @@ class Metrics:
         """Count one request with its times."""
         self.refused(running.protocol, outcome)
         self._generated.inc(running.tokens)
+        if outcome is RequestOutcome.OK:
+            self._sources.labels(running.source).inc()
         elapsed = time.perf_counter() - running.started_at
         self._duration.labels(running.protocol).observe(elapsed)
         if running.first_token_at is not None:
@@ -101,14 +114,24 @@ class Metrics:
         self._cancels.labels(reason).inc()
         self._wasted.labels(reason).inc(wasted_tokens)
 
+    def unused(self, tokens: int) -> None:
+        """Count the tokens of a speculation that nobody used."""
+        self._generated.inc(tokens)
+        self._wasted.labels(_UNUSED).inc(tokens)
+
     def event(self, kind: EventKind) -> None:
         """Count one report of an editor."""
         self._events.labels(kind).inc()
 
-    def watch(self, engine: CompletionEngine, admission: Admission) -> None:
+    def watch(
+        self, engine: CompletionEngine, admission: Admission, typeahead: TypeAhead | None
+    ) -> None:
         """Show what the engine and the waiting line hold at the moment of asking."""
         self._gauge("admitted", "Completions that hold a slot", lambda: admission.running)
         self._gauge("in_line", "Completions that wait for a slot", lambda: admission.waiting)
+        if typeahead is not None:
+            self._gauge("typeahead_bytes", "Memory of suggestions", lambda: typeahead.size)
+            self._gauge("typeahead_entries", "Suggestions kept", lambda: len(typeahead))
         for name, text in (
             ("running", "Requests the engine runs"),
             ("waiting", "Requests that wait inside the engine"),

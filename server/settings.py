@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from server.caller import MAX_DELAY_MS, Eagerness, Lines
+
 BUNDLED_MODEL = Path(__file__).parent / "models" / "tabwright-7m"
 
 
@@ -53,6 +55,37 @@ class ServerSettings(BaseModel):
     editor_max_tokens: int = Field(
         default=64, ge=1, description="answer length in protocols where the client names none"
     )
+    postprocess: Literal["off"] = Field(
+        default="off",
+        description="version of the steps that cut fill-in-the-middle answers; off: raw text",
+    )
+    lines: Lines = Field(
+        default=Lines.AUTO, description="suggestions of one line or of several; auto decides"
+    )
+    delay_ms: float = Field(
+        default=0,
+        ge=0,
+        le=MAX_DELAY_MS,
+        description="time to wait for a newer keystroke before a suggestion is started",
+    )
+    min_confidence: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="suggestions the model is less sure of are not shown; 0 shows all",
+    )
+    typeahead_mb: int = Field(
+        default=64,
+        ge=0,
+        description="memory for suggestions that may be typed into; 0 turns it off",
+    )
+    typeahead_ttl_s: float = Field(
+        default=300, gt=0, description="time after which a suggestion is forgotten"
+    )
+    speculate: bool = Field(
+        default=False,
+        description="generate what follows a suggestion, as if accepted, while nothing else runs",
+    )
     threads: int = Field(default=0, ge=0, description="cpu engine: threads; 0 takes one per core")
     kv_cache_mb: int | None = Field(
         default=None,
@@ -77,6 +110,10 @@ class ServerSettings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
+
+    def eagerness(self) -> Eagerness:
+        """How eager suggestions are where nobody says otherwise."""
+        return Eagerness(self.delay_ms, self.min_confidence, self.lines)
 
     def engine_options(self) -> dict[str, object]:
         """What the chosen engine is made with."""

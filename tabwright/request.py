@@ -72,6 +72,7 @@ class CompletionRequest:
     prompt_ids: the whole prompt as token ids, in place of prefix and suffix.
     answer_ms: milliseconds after the first token when the answer ends, but not before a line break
     is in it; None for no such limit.
+    reuse: whether an answer to another request of the same caller will do, where it says the same.
 
     Raises:
         InvalidRequest: a value is out of its range.
@@ -90,6 +91,7 @@ class CompletionRequest:
     deadline_s: float | None = None
     prompt_ids: tuple[int, ...] | None = None
     answer_ms: float | None = None
+    reuse: bool = True
 
     def __post_init__(self) -> None:
         if any(not s for s in self.stop):

@@ -1,1 +1,6 @@
-"""Steps that turn what a model wrote into what an editor should show. Read `stops.py` first."""
+"""What is cut from an answer before it is shown. A version is a row of steps, in their order.
+
+A version that is out never changes: an experiment compares versions. `server.chain` runs them.
+"""
+
+VERSIONS: dict[str, tuple[str, ...]] = {}

@@ -91,10 +91,13 @@ def live_gateway(
     chosen = ServerSettings.model_validate({"port": 0, "engine": engine} | settings)
 
     async def serve() -> None:
-        async with load_engine(
-            engine, artifact, **(chosen.engine_options() | dict(options or {}))
-        ) as running:
-            app = create_app(running, chosen)
+        async with (
+            load_engine(
+                engine, artifact, **(chosen.engine_options() | dict(options or {}))
+            ) as running,
+            anyio.create_task_group() as tasks,
+        ):
+            app = create_app(running, chosen, tasks)
             inflight = app.state.gateway.reception.inflight
             outer: Any = wrap(app) if wrap else app
 
@@ -104,6 +107,7 @@ def live_gateway(
 
             listener = Listener(outer, inflight, chosen, ready)
             await listener.listen()
+            tasks.cancel_scope.cancel()
 
     def run() -> None:
         try:

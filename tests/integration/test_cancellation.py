@@ -25,6 +25,8 @@ SLOW = {"answer": "total = total + items[i]\n" * 100, "token_delay_s": 0.005}
 SILENT = {"first_delay_s": 60.0}
 LONG = {"prompt": "for i in", "suffix": "", "max_tokens": 400, "temperature": 0}
 STREAM = LONG | {"stream": True}
+# How answers are shared is the subject of `test_typeahead.py`; here every request has its own.
+ALONE = {"typeahead_mb": 0}
 TABBY = {"segments": {"prefix": "for i in", "suffix": ""}}
 
 
@@ -35,14 +37,14 @@ def running(live: LiveGateway, count: int = 1) -> bool:
 @pytest.fixture(scope="module")
 def slow(tiny: ModelArtifact) -> Iterator[LiveGateway]:
     """Four slots; an answer takes two seconds."""
-    with live_gateway(tiny, options=SLOW, max_running=4) as live:
+    with live_gateway(tiny, options=SLOW, max_running=4, **ALONE) as live:
         yield live
 
 
 @pytest.fixture(scope="module")
 def silent(tiny: ModelArtifact) -> Iterator[LiveGateway]:
     """The first token takes a minute."""
-    with live_gateway(tiny, options=SILENT, max_running=4) as live:
+    with live_gateway(tiny, options=SILENT, max_running=4, **ALONE) as live:
         yield live
 
 
@@ -62,7 +64,7 @@ class Counts:
 
 @pytest.mark.parametrize("body", [LONG, STREAM, TABBY], ids=["whole", "stream", "tabby"])
 def test_leaving_the_line_before_a_slot_is_free(tiny: ModelArtifact, body: dict[str, Any]) -> None:
-    with live_gateway(tiny, options=SILENT, max_running=1, drain_s=0.1) as live:
+    with live_gateway(tiny, options=SILENT, max_running=1, drain_s=0.1, **ALONE) as live:
         counts = Counts(live, "disconnect")
         with complete(live.port, body=LONG):
             live.wait(lambda: running(live), "one runs")
@@ -77,7 +79,9 @@ def test_leaving_the_line_before_a_slot_is_free(tiny: ModelArtifact, body: dict[
 
 
 def test_leaving_the_line_inside_the_engine(tiny: ModelArtifact) -> None:
-    with live_gateway(tiny, options={**SILENT, "slots": 1}, max_running=4, drain_s=0.1) as live:
+    with live_gateway(
+        tiny, options={**SILENT, "slots": 1}, max_running=4, drain_s=0.1, **ALONE
+    ) as live:
         with complete(live.port, body=LONG):
             live.wait(lambda: running(live), "one runs")
             with complete(live.port, body=LONG):
@@ -152,7 +156,7 @@ class PlainMiddleware:
 
 @pytest.mark.parametrize("body", [LONG, STREAM, TABBY], ids=["whole", "stream", "tabby"])
 def test_leaving_behind_an_asgi_middleware(tiny: ModelArtifact, body: dict[str, Any]) -> None:
-    with live_gateway(tiny, options=SLOW, wrap=PlainMiddleware, drain_s=0.1) as live:
+    with live_gateway(tiny, options=SLOW, wrap=PlainMiddleware, drain_s=0.1, **ALONE) as live:
         with complete(live.port, body=body):
             live.wait(lambda: running(live), "it runs")
         live.wait_free()
@@ -242,7 +246,7 @@ def test_a_request_is_cancelled_by_its_id(slow: LiveGateway, who: str) -> None:
 
 
 def test_the_deadline_ends_a_request(tiny: ModelArtifact) -> None:
-    with live_gateway(tiny, options=SILENT, deadline_s=0.2) as live:
+    with live_gateway(tiny, options=SILENT, deadline_s=0.2, **ALONE) as live:
         with complete(live.port, body=LONG) as client:
             status, answer = client.read_answer()
         assert status == 503
@@ -253,7 +257,10 @@ def test_the_deadline_ends_a_request(tiny: ModelArtifact) -> None:
 
 def test_draining_refuses_new_requests_and_lets_running_ones_finish(tiny: ModelArtifact) -> None:
     options = {"answer": "word " * 40, "token_delay_s": 0.02}
-    with live_gateway(tiny, options=options) as live, httpx.Client(base_url=live.url) as other:
+    with (
+        live_gateway(tiny, options=options, **ALONE) as live,
+        httpx.Client(base_url=live.url) as other,
+    ):
         assert other.get("/readyz").status_code == 200
         with complete(live.port, body=LONG | {"max_tokens": 60}) as client:
             live.wait(lambda: running(live), "it runs")
@@ -269,7 +276,7 @@ def test_draining_refuses_new_requests_and_lets_running_ones_finish(tiny: ModelA
 
 
 def test_the_drain_limit_ends_what_still_runs(tiny: ModelArtifact) -> None:
-    with live_gateway(tiny, options=SILENT, drain_s=0.2) as live:
+    with live_gateway(tiny, options=SILENT, drain_s=0.2, **ALONE) as live:
         with complete(live.port, body=LONG) as client:
             live.wait(lambda: running(live), "it runs")
             live.listener.handle_exit(15, None)
@@ -300,7 +307,7 @@ def test_many_random_leavings_leak_nothing(slow: LiveGateway) -> None:
 
 
 def test_a_request_for_many_choices_leaves_room_for_others(tiny: ModelArtifact) -> None:
-    with live_gateway(tiny, options=SILENT, max_running=8, drain_s=0.1) as live:
+    with live_gateway(tiny, options=SILENT, max_running=8, drain_s=0.1, **ALONE) as live:
         wide = STREAM | {"n": 100, "temperature": 1}
         with complete(live.port, body=wide), complete(live.port, body=wide):
             live.wait(lambda: running(live, 8), "each has four")
@@ -311,7 +318,7 @@ def test_a_request_for_many_choices_leaves_room_for_others(tiny: ModelArtifact) 
 
 def test_a_client_that_does_not_read_holds_no_slot(tiny: ModelArtifact) -> None:
     options = {"answer": "word " * 900}
-    with live_gateway(tiny, options=options, write_timeout_s=0.3, drain_s=0.1) as live:
+    with live_gateway(tiny, options=options, write_timeout_s=0.3, drain_s=0.1, **ALONE) as live:
         body = STREAM | {"n": 100, "temperature": 1, "max_tokens": 900}
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

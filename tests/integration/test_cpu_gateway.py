@@ -27,7 +27,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
     # A long context, so that a request can be met while it is still running.
     artifact = make_tiny_artifact(folder / "long", max_context=4096)
     options = {"cache_dir": folder / "ir", "threads": 1, "precision": "f32"}
-    settings: dict[str, Any] = {"max_running": 4, "editor_max_tokens": 2000}
+    settings: dict[str, Any] = {"max_running": 4, "editor_max_tokens": 2000, "typeahead_mb": 0}
     with live_gateway(artifact, "cpu", options=options, **settings) as gateway:
         yield gateway
 

@@ -1,0 +1,137 @@
+"""Who asks, and how eager they want suggestions to be.
+
+A request's wishes come from its headers, else from the caller, else from the settings:
+
+    X-Tabwright-User             the person behind a key that several share
+    X-Tabwright-Delay-Ms         wait so long for a newer keystroke before starting
+    X-Tabwright-Min-Confidence   show nothing the model is less sure of, 0 to 1
+    X-Tabwright-Lines            auto, single or multi
+    X-Tabwright-Postprocess      off for raw text, or a version
+    X-Tabwright-Typeahead        off: neither answer from memory nor remember
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from server.postprocess import VERSIONS
+from tabwright.errors import InvalidRequest
+
+MAX_DELAY_MS = 2000.0
+_USER_CHARS = 128
+
+
+class Lines(StrEnum):
+    """How far a suggestion may go; AUTO decides by what stands around the cursor."""
+
+    AUTO = "auto"
+    SINGLE = "single"
+    MULTI = "multi"
+
+
+@dataclass(frozen=True, slots=True)
+class Eagerness:
+    """How soon, how sure and how long suggestions are to be.
+
+    delay_ms: time to wait for a newer keystroke before anything is computed. min_confidence: the
+    least geometric mean of the token probabilities, 0 to 1; 0 shows everything.
+
+    Raises:
+        InvalidRequest: a value is out of its range.
+    """
+
+    delay_ms: float = 0.0
+    min_confidence: float = 0.0
+    lines: Lines = Lines.AUTO
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.delay_ms <= MAX_DELAY_MS:
+            raise InvalidRequest("delay_ms", self.delay_ms, f"give 0 to {MAX_DELAY_MS:g}")
+        if not 0 <= self.min_confidence <= 1:
+            raise InvalidRequest("min_confidence", self.min_confidence, "give a number from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What one request wants of the gateway beyond its protocol.
+
+    postprocess: a version of the chain, or "off"; it is for fill-in-the-middle only, and plain
+    continuations are always raw. typeahead: whether it may be answered from memory and remembered.
+    """
+
+    eagerness: Eagerness = field(default_factory=Eagerness)
+    postprocess: str = "off"
+    typeahead: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. key: the API key's id, empty on an open gateway; user: the person, if we know."""
+
+    key: str = ""
+    user: str = ""
+    eagerness: Eagerness | None = None
+
+    @property
+    def share(self) -> str:
+        """The unit of fair shares, limits and memory: nobody is answered with another's text."""
+        return f"{self.key}/{self.user}"
+
+
+def named_user(headers: Mapping[str, str]) -> str:
+    """Read the person's name from `X-Tabwright-User`, empty where there is none.
+
+    Raises:
+        InvalidRequest: it is too long or not printable.
+    """
+    user = headers.get("x-tabwright-user", "").strip()
+    if len(user) > _USER_CHARS or not user.isprintable():
+        raise InvalidRequest(
+            "X-Tabwright-User", "...", f"give up to {_USER_CHARS} printable characters"
+        )
+    return user
+
+
+def read_wishes(headers: Mapping[str, str], default: Wishes) -> Wishes:
+    """Read what the headers ask for, over `default`.
+
+    Raises:
+        InvalidRequest: naming the header that is wrong.
+    """
+    before = default.eagerness
+    delay_ms = _number(headers, "X-Tabwright-Delay-Ms", before.delay_ms, MAX_DELAY_MS)
+    sure = _number(headers, "X-Tabwright-Min-Confidence", before.min_confidence, 1)
+    lines = _one_of(headers, "X-Tabwright-Lines", before.lines, tuple(Lines))
+    chain = _one_of(headers, "X-Tabwright-Postprocess", default.postprocess, ("off", *VERSIONS))
+    memory = "on" if default.typeahead else "off"
+    memory = _one_of(headers, "X-Tabwright-Typeahead", memory, ("on", "off"))
+    return replace(
+        default,
+        eagerness=Eagerness(delay_ms, sure, Lines(lines)),
+        postprocess=chain,
+        typeahead=memory == "on",
+    )
+
+
+def _number(headers: Mapping[str, str], name: str, default: float, most: float) -> float:
+    given = headers.get(name.lower())
+    if given is None:
+        return default
+    try:
+        value = float(given)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= most:
+        raise InvalidRequest(name, given[:40], f"give a number from 0 to {most:g}")
+    return value
+
+
+def _one_of(headers: Mapping[str, str], name: str, default: str, known: tuple[str, ...]) -> str:
+    given = headers.get(name.lower())
+    if given is None:
+        return default
+    if given not in known:
+        raise InvalidRequest(name, given[:40], f"give one of {', '.join(known)}")
+    return given
