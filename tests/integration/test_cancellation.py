@@ -1,6 +1,7 @@
 """Every way to abandon a request frees its slot and is counted with the tokens it wasted.
 
-Real sockets, real uvicorn. The figures in milliseconds come from `server.cancel_bench`.
+Real sockets, real uvicorn; nothing is shared between requests here, which is the subject of
+`test_typeahead.py`. The figures in milliseconds come from `server.cancel_bench`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ SLOW = {"answer": "total = total + items[i]\n" * 100, "token_delay_s": 0.005}
 SILENT = {"first_delay_s": 60.0}
 LONG = {"prompt": "for i in", "suffix": "", "max_tokens": 400, "temperature": 0}
 STREAM = LONG | {"stream": True}
-# How answers are shared is the subject of `test_typeahead.py`; here every request has its own.
-ALONE = {"typeahead_mb": 0}
 TABBY = {"segments": {"prefix": "for i in", "suffix": ""}}
 
 
@@ -37,14 +36,14 @@ def running(live: LiveGateway, count: int = 1) -> bool:
 @pytest.fixture(scope="module")
 def slow(tiny: ModelArtifact) -> Iterator[LiveGateway]:
     """Four slots; an answer takes two seconds."""
-    with live_gateway(tiny, options=SLOW, max_running=4, **ALONE) as live:
+    with live_gateway(tiny, options=SLOW, max_running=4, typeahead_mb=0) as live:
         yield live
 
 
 @pytest.fixture(scope="module")
 def silent(tiny: ModelArtifact) -> Iterator[LiveGateway]:
     """The first token takes a minute."""
-    with live_gateway(tiny, options=SILENT, max_running=4, **ALONE) as live:
+    with live_gateway(tiny, options=SILENT, max_running=4, typeahead_mb=0) as live:
         yield live
 
 
@@ -64,7 +63,7 @@ class Counts:
 
 @pytest.mark.parametrize("body", [LONG, STREAM, TABBY], ids=["whole", "stream", "tabby"])
 def test_leaving_the_line_before_a_slot_is_free(tiny: ModelArtifact, body: dict[str, Any]) -> None:
-    with live_gateway(tiny, options=SILENT, max_running=1, drain_s=0.1, **ALONE) as live:
+    with live_gateway(tiny, options=SILENT, max_running=1, drain_s=0.1, typeahead_mb=0) as live:
         counts = Counts(live, "disconnect")
         with complete(live.port, body=LONG):
             live.wait(lambda: running(live), "one runs")
@@ -156,7 +155,9 @@ class PlainMiddleware:
 
 @pytest.mark.parametrize("body", [LONG, STREAM, TABBY], ids=["whole", "stream", "tabby"])
 def test_leaving_behind_an_asgi_middleware(tiny: ModelArtifact, body: dict[str, Any]) -> None:
-    with live_gateway(tiny, options=SLOW, wrap=PlainMiddleware, drain_s=0.1, **ALONE) as live:
+    with live_gateway(
+        tiny, options=SLOW, wrap=PlainMiddleware, drain_s=0.1, typeahead_mb=0
+    ) as live:
         with complete(live.port, body=body):
             live.wait(lambda: running(live), "it runs")
         live.wait_free()
@@ -246,7 +247,7 @@ def test_a_request_is_cancelled_by_its_id(slow: LiveGateway, who: str) -> None:
 
 
 def test_the_deadline_ends_a_request(tiny: ModelArtifact) -> None:
-    with live_gateway(tiny, options=SILENT, deadline_s=0.2, **ALONE) as live:
+    with live_gateway(tiny, options=SILENT, deadline_s=0.2, typeahead_mb=0) as live:
         with complete(live.port, body=LONG) as client:
             status, answer = client.read_answer()
         assert status == 503
@@ -258,7 +259,7 @@ def test_the_deadline_ends_a_request(tiny: ModelArtifact) -> None:
 def test_draining_refuses_new_requests_and_lets_running_ones_finish(tiny: ModelArtifact) -> None:
     options = {"answer": "word " * 40, "token_delay_s": 0.02}
     with (
-        live_gateway(tiny, options=options, **ALONE) as live,
+        live_gateway(tiny, options=options, typeahead_mb=0) as live,
         httpx.Client(base_url=live.url) as other,
     ):
         assert other.get("/readyz").status_code == 200
@@ -276,7 +277,7 @@ def test_draining_refuses_new_requests_and_lets_running_ones_finish(tiny: ModelA
 
 
 def test_the_drain_limit_ends_what_still_runs(tiny: ModelArtifact) -> None:
-    with live_gateway(tiny, options=SILENT, drain_s=0.2, **ALONE) as live:
+    with live_gateway(tiny, options=SILENT, drain_s=0.2, typeahead_mb=0) as live:
         with complete(live.port, body=LONG) as client:
             live.wait(lambda: running(live), "it runs")
             live.listener.handle_exit(15, None)
@@ -307,7 +308,7 @@ def test_many_random_leavings_leak_nothing(slow: LiveGateway) -> None:
 
 
 def test_a_request_for_many_choices_leaves_room_for_others(tiny: ModelArtifact) -> None:
-    with live_gateway(tiny, options=SILENT, max_running=8, drain_s=0.1, **ALONE) as live:
+    with live_gateway(tiny, options=SILENT, max_running=8, drain_s=0.1, typeahead_mb=0) as live:
         wide = STREAM | {"n": 100, "temperature": 1}
         with complete(live.port, body=wide), complete(live.port, body=wide):
             live.wait(lambda: running(live, 8), "each has four")
@@ -318,7 +319,9 @@ def test_a_request_for_many_choices_leaves_room_for_others(tiny: ModelArtifact) 
 
 def test_a_client_that_does_not_read_holds_no_slot(tiny: ModelArtifact) -> None:
     options = {"answer": "word " * 900}
-    with live_gateway(tiny, options=options, write_timeout_s=0.3, drain_s=0.1, **ALONE) as live:
+    with live_gateway(
+        tiny, options=options, write_timeout_s=0.3, drain_s=0.1, typeahead_mb=0
+    ) as live:
         body = STREAM | {"n": 100, "temperature": 1, "max_tokens": 900}
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
