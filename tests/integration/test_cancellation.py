@@ -79,7 +79,7 @@ def test_leaving_the_line_before_a_slot_is_free(tiny: ModelArtifact, body: dict[
 
 def test_leaving_the_line_inside_the_engine(tiny: ModelArtifact) -> None:
     with live_gateway(
-        tiny, options={**SILENT, "slots": 1}, max_running=4, drain_s=0.1, **ALONE
+        tiny, options={**SILENT, "slots": 1}, max_running=4, drain_s=0.1, typeahead_mb=0
     ) as live:
         with complete(live.port, body=LONG):
             live.wait(lambda: running(live), "one runs")
