@@ -150,8 +150,9 @@ class Answer:
         if self._running.reason is EndReason.DISCONNECT:
             return
         request_id = self._running.alias or self._running.request_id
+        headers = {"x-request-id": request_id, "x-tabwright-source": self._running.source}
         response = (
-            JsonResponse(body, headers={"x-request-id": request_id})
+            JsonResponse(body, headers=headers)
             if problem is None
             else problem_response(self._dialect, problem, request_id)
         )
@@ -216,6 +217,7 @@ class EventStream:
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),  # nginx would collect the pieces otherwise
             (b"x-request-id", request_id.encode()),
+            (b"x-tabwright-source", self._running.source.encode()),
         ]
         return {"type": "http.response.start", "status": 200, "headers": headers}
 
