@@ -81,7 +81,7 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     metrics = Metrics()
     inflight = Inflight(metrics.ended)
     admission = Admission(settings.max_running, settings.max_waiting)
-    prompts = PromptBuilder(engine.artifact, engine.max_context)
+    prompts = PromptBuilder(engine.artifact, engine.max_context, settings.snippet_share)
     typeahead = _typeahead(settings, tasks, admission, metrics)
     gateway = Gateway(
         settings=settings,

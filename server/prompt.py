@@ -1,14 +1,15 @@
 """From a request to prompt ids that fit the context exactly.
 
-    budget = context - answer - sentinels - header,  shared by prefix and suffix
+    budget = context - answer - sentinels - header,  shared by snippets, suffix and prefix
 
+Pieces of other files (`server.snippets`) stand first and have a fixed share of it at most.
 A prefix is cut at its start and a suffix at its end, at line borders. The place of a cut is chosen
 so that it stays where it is while somebody types: the suffix's share does not depend on single
 characters of the prefix, and the prefix is cut on a grid of absolute positions. So with the suffix
 in front (SPM order) almost the whole prompt is in the engine's prefix cache on the next keystroke.
 
-A plain prompt (no suffix) is never cut: it is refused when it does not fit. Snippets of other files
-are not used yet. Read `PromptBuilder.build` first.
+A plain prompt (no suffix) is never cut: it is refused when it does not fit. Read
+`PromptBuilder.build` first.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from server.snippets import WINDOW_CHARS_PER_TOKEN, SnippetShelf, short_path
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, SamplingParams
 
-WINDOW_CHARS_PER_TOKEN = 6  # text further away than this is not even tokenised; code has 3 to 4
 LONGEST_TOKEN_CHARS = 128
-HEADER_CHARS = 96
+_SNIPPET_STEP = 64  # room beside a plain prompt counts in such steps while that grows
 
 
 class ContextTooLong(InvalidRequest):
@@ -40,12 +41,19 @@ class BuiltPrompt:
 class PromptBuilder:
     """Builds prompts for one model."""
 
-    def __init__(self, artifact: ModelArtifact, max_context: int) -> None:
-        """Build for `artifact`, whose engine takes `max_context` tokens of prompt and answer."""
+    def __init__(
+        self, artifact: ModelArtifact, max_context: int, snippet_share: float = 0.25
+    ) -> None:
+        """Build for `artifact`, whose engine takes `max_context` tokens of prompt and answer.
+
+        snippet_share: how much of a prompt pieces of other files may take.
+        """
         self._artifact = artifact
         self._tokenizer = artifact.tokenizer
         self._fim = artifact.fim
         self._context = max_context
+        self._snippet_share = snippet_share
+        self._shelf = SnippetShelf(artifact.fim, artifact.tokenizer)
         # While somebody types, the text behind the cursor and the lines above it stay the same.
         self._start_of = lru_cache(maxsize=64)(self._first_lines)
         self._lines_above = lru_cache(maxsize=64)(lambda text: tuple(self._tokenizer.encode(text)))
@@ -60,7 +68,7 @@ class PromptBuilder:
         if request.prompt_ids is not None:
             ids = self._checked(request.prompt_ids)
         elif request.suffix is None:
-            ids = self._plain(request.prefix)
+            ids = self._plain(request)
         else:
             ids = self._fill(request, request.suffix)
         if (
@@ -88,26 +96,36 @@ class PromptBuilder:
                 raise InvalidRequest("prompt", token_id, f"token ids go from 0 to {size - 1}")
         return list(ids)
 
-    def _plain(self, text: str) -> list[int]:
+    def _plain(self, request: CompletionRequest) -> list[int]:
+        text = request.prefix
         if len(text) > self._context * LONGEST_TOKEN_CHARS:
             raise ContextTooLong(
                 "prompt",
                 f"{len(text)} characters",
                 f"the model's context is {self._context} tokens with the answer; send less",
             )
-        return self._fim.prompt(self._tokenizer.encode(text), None)
+        header = self._fim.header(short_path(request.path), self._tokenizer)
+        ids = self._tokenizer.encode(text)
+        room = self._context - self._answer(request) - len(header) - len(ids)
+        room -= self._fim.overhead(fill=False)
+        share = min(room, int(self._context * self._snippet_share))
+        others = self._shelf.lay_out(request, share // _SNIPPET_STEP * _SNIPPET_STEP)
+        return self._fim.prompt([*others.prefix, *ids], None, [*others.header, *header])
 
     def _fill(self, request: CompletionRequest, suffix: str) -> list[int]:
-        answer = request.sampling.max_tokens
-        if answer > self._context // 2:
-            # Clients that know no limit send thousands; half a context of answer is no wish.
-            answer = self._context // 4
         header = self._fim.header(short_path(request.path), self._tokenizer)
-        budget = self._context - answer - self._fim.overhead(fill=True) - len(header)
+        budget = self._context - self._answer(request) - self._fim.overhead(fill=True) - len(header)
         if budget < len(header):
             header, budget = [], budget + len(header)
+        others = self._shelf.lay_out(request, int(budget * self._snippet_share))
+        budget -= len(others.header) + len(others.prefix)
         before, after = self._share(request.prefix, suffix, budget)
-        return self._fim.prompt(before, after, header)
+        return self._fim.prompt([*others.prefix, *before], after, [*others.header, *header])
+
+    def _answer(self, request: CompletionRequest) -> int:
+        """Tokens to reserve: clients that know no limit send thousands, which is no wish."""
+        wanted = request.sampling.max_tokens
+        return wanted if wanted <= self._context // 2 else self._context // 4
 
     def _share(self, prefix: str, suffix: str, budget: int) -> tuple[list[int], list[int]]:
         """Cut both to `budget` tokens: a quarter for the suffix, more if the prefix is short."""
@@ -155,11 +173,3 @@ class PromptBuilder:
             if len(ids) <= allowed:
                 return ids
             place += step
-
-
-def short_path(path: str | None) -> str | None:
-    """The end of a path or file URI: the model needs names and the extension, not a home folder."""
-    if not path:
-        return None
-    plain = path.removeprefix("file://").replace("\\", "/").replace("\n", " ")
-    return "/".join(plain.split("/")[-4:])[-HEADER_CHARS:]

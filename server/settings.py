@@ -86,6 +86,12 @@ class ServerSettings(BaseModel):
         default=False,
         description="generate what follows a suggestion, as if accepted, while nothing else runs",
     )
+    snippet_share: float = Field(
+        default=0.25,
+        ge=0,
+        le=0.75,
+        description="share of a prompt that pieces of other files may take; 0 leaves them out",
+    )
     threads: int = Field(default=0, ge=0, description="cpu engine: threads; 0 takes one per core")
     kv_cache_mb: int | None = Field(
         default=None,

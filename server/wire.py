@@ -5,6 +5,7 @@ What a whole body looks like stays in the protocol's own file, which only takes 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,12 @@ def stop_strings(stop: str | Sequence[str] | None) -> tuple[str, ...]:
             "stop", f"{len(stops)} strings", f"give at most {_STOP_CHARS} characters in all"
         )
     return tuple(s for s in stops if s)
+
+
+def repository_name(url: str | None) -> str | None:
+    """Owner and name out of a clone address, in any of git's spellings; nothing else of it."""
+    parts = [p for p in re.split(r"[/:\\]", (url or "").strip().removesuffix(".git")) if p]
+    return "/".join(parts[-2:])[-100:] or None
 
 
 def usage_body(usage: Usage) -> dict[str, int]:

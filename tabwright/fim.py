@@ -200,6 +200,12 @@ class FimFormat:
             return []
         return [self.ids[self.family.file], *tokenizer.encode(path + "\n")]
 
+    def repository(self, name: str | None, tokenizer: Tokenizer) -> list[int]:
+        """Ids that stand before the first file; empty without a repository sentinel."""
+        if not name or self.family.repo is None:
+            return []
+        return [self.ids[self.family.repo], *tokenizer.encode(name + "\n")]
+
     def prompt(
         self,
         prefix: Sequence[int],

@@ -86,6 +86,10 @@ class Languages:
         shown = name if len(name) <= 40 else name[:37] + "..."
         raise UnknownLanguage(f"unknown language {shown!r}{hint}")
 
+    def find(self, name: str) -> Language | None:
+        """Find a language by its name or an alias, in any case; None when there is none."""
+        return self._by_name.get(name.strip().lower())
+
     def detect(self, path: str | None, first_line: str = "") -> Language | None:
         """Tell the language of a file by its name, then its extension, then its first line."""
         return (self.of_path(path) if path else None) or self.of_shebang(first_line)

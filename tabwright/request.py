@@ -54,10 +54,15 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A piece of another file that the editor thinks relevant."""
+    """A piece of another file that the editor thinks relevant.
+
+    path: empty where the client does not tell. score: how relevant, compared with the others of the
+    same request; None, above every number, where the client gave it without one.
+    """
 
     path: str
     text: str
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class CompletionRequest:
 
     prefix: text before the cursor; suffix: text after it, None for plain continuation (no
     fill-in-the-middle), the empty string for a cursor at the end of a file.
+    snippets: pieces of other files, the most relevant first where scores are equal.
+    repo: the repository's name, without its host.
     stop: strings that end the answer and are not part of it.
     session: names one editor window; a newer request of the same session ends the older one.
     deadline_s: seconds from arrival until the request ends with DeadlineExceeded.
@@ -92,6 +99,7 @@ class CompletionRequest:
     prompt_ids: tuple[int, ...] | None = None
     answer_ms: float | None = None
     reuse: bool = True
+    repo: str | None = None
 
     def __post_init__(self) -> None:
         if any(not s for s in self.stop):

@@ -20,6 +20,7 @@ from server.gateway import Call, Gateway, Route, read_wire
 from server.health import engine_fault
 from server.inflight import Running
 from server.metrics import RequestOutcome
+from server.templates import understood
 from server.wire import Ids, Number, spent, stop_strings
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, Finish, SamplingParams, Snippet, Suggestion
@@ -99,7 +100,7 @@ class LlamaCpp:
         request = CompletionRequest(
             prefix=body.input_prefix + (body.prompt or ""),
             suffix=body.input_suffix,
-            snippets=tuple(Snippet(e.filename or "", e.text) for e in body.input_extra or ()),
+            snippets=_snippets(body),
             sampling=self._sampling(body, body.n_predict),
             stop=stop_strings(body.stop),
             answer_ms=_limit_ms(body),
@@ -119,7 +120,7 @@ class LlamaCpp:
             stop=stop_strings(body.stop),
             answer_ms=_limit_ms(body),
         )
-        return self._answer(call, body, request)
+        return self._answer(call, body, understood(request, self._gateway.artifact))
 
     async def health(self, call: Call) -> JsonResponse:
         """Say whether the engine really answers; asked by anyone."""
@@ -254,6 +255,11 @@ class LlamaCpp:
             "seed": sampling.seed,
             "stop": request.stop,
         }
+
+
+def _snippets(body: InfillBody) -> tuple[Snippet, ...]:
+    """The newest first: these editors append to a ring."""
+    return tuple(Snippet(e.filename or "", e.text) for e in reversed(body.input_extra or ()))
 
 
 def _limit_ms(body: Sampling) -> float | None:

@@ -1,7 +1,8 @@
 """Ollama's protocol: `/api/generate`, and what its clients ask before: show, tags, version, ps.
 
-With `suffix` (the empty one too) it is fill-in-the-middle, without it the prompt is continued as it
-is, `raw` or not: a completion model has no chat template. `system`, `template`, `context`, `think`
+With `suffix` (the empty one too) it is fill-in-the-middle. Without it, `raw` or not, a prompt that
+the client laid out is understood (`server.templates`) and every other is continued as it is: a
+completion model has no chat template. `system`, `template`, `context`, `think`
 and `keep_alive` are accepted and not acted on. Read `Ollama.generate` first.
 """
 
@@ -18,6 +19,7 @@ from server.choices import Choice, collect, generate, spread
 from server.event_stream import LINES, Answer, Emit, EventStream, JsonResponse, Problem, line
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
+from server.templates import understood
 from server.wire import Number, spent, stop_strings
 from tabwright import __version__
 from tabwright.errors import InvalidRequest, UnknownModel
@@ -100,7 +102,7 @@ class Ollama:
                 raise InvalidRequest(field, "...", "this server does not support it; leave it out")
         model = body.model or self._gateway.artifact.name
         request = self._request(body)
-        if not request.prefix and not request.suffix:
+        if not body.prompt and not body.suffix:
             loaded = _row(model, "") | {"done": True, "done_reason": "load"}
             return JsonResponse(loaded)
         choices = list(spread([request], 1))
@@ -205,12 +207,13 @@ class Ollama:
             top_k=options.top_k or 0,
             seed=options.seed,
         )
-        return CompletionRequest(
+        request = CompletionRequest(
             prefix=body.prompt or "",
             suffix=body.suffix,
             sampling=sampling,
             stop=stop_strings(options.stop),
         )
+        return understood(request, self._gateway.artifact)
 
     async def _whole(
         self, model: str, choices: Sequence[Choice], running: Running

@@ -2,8 +2,9 @@
 
 `/beta/completions` is DeepSeek's, `/v1/engines/{engine}/completions` is Copilot's and FauxPilot's.
 With `suffix` it is fill-in-the-middle, without it plain continuation. Text in `prompt` and `suffix`
-is the user's and never becomes a control token; a prompt of token ids is taken as it is. Read
-`OpenAI.complete` first.
+is the user's and never becomes a control token, but a prompt without `suffix` at `/v1/completions`
+may be one that the client laid out (`server.templates`). A prompt of token ids is taken as it is.
+Read `OpenAI.complete` first.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from server.choices import Choice, generate, spread
 from server.event_stream import Answer, Emit, EventStream, JsonResponse, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
+from server.templates import understood
 from server.wire import Frame, Ids, Number, error_kind, stop_strings
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, SamplingParams, Suggestion
@@ -95,7 +97,7 @@ class OpenAI:
 
     async def complete(self, call: Call) -> Answer | EventStream:
         """Answer one completion request."""
-        return self._answer(call, read_wire(CompletionBody, call.body))
+        return self._answer(call, read_wire(CompletionBody, call.body), laid_out=True)
 
     async def deepseek(self, call: Call) -> Answer | EventStream:
         """Answer an editor that names no length (minuet) with a suggestion, not sixteen tokens."""
@@ -108,10 +110,15 @@ class OpenAI:
         body = read_wire(CompletionBody, call.body)
         return self._answer(call, body.model_copy(update={"model": None}))
 
-    def _answer(self, call: Call, body: CompletionBody) -> Answer | EventStream:
+    def _answer(
+        self, call: Call, body: CompletionBody, *, laid_out: bool = False
+    ) -> Answer | EventStream:
         self._gateway.check_model(body.model)
         _refuse_unsupported(body)
-        choices = list(spread(self._requests(body), body.n or 1))
+        requests = self._requests(body)
+        if laid_out:
+            requests = [understood(request, self._gateway.artifact) for request in requests]
+        choices = list(spread(requests, body.n or 1))
         running = self._gateway.open(self.name, "cmpl-", call)
         frame = Frame(running.request_id, int(time.time()), self._gateway.artifact.name)
         reception = self._gateway.reception
@@ -232,8 +239,8 @@ class OpenAI:
     def _shown(self, choice: Choice, body: CompletionBody) -> _Shown:
         echo = ""
         if body.echo:
-            ids = choice.request.prompt_ids
-            echo = choice.request.prefix if ids is None else self._tokenizer.decode(ids)
+            given = self._prompts(body)[choice.prompt]
+            echo = given if isinstance(given, str) else self._tokenizer.decode(given)
         return _Shown(self._tokenizer, echo, body.logprobs)
 
 

@@ -20,6 +20,7 @@ from server.choices import generate, spread
 from server.event_stream import Answer, JsonResponse, Problem
 from server.gateway import Call, Gateway, Route, read_wire
 from server.metrics import EventKind
+from server.wire import Number, repository_name
 from tabwright import __version__
 from tabwright.request import CompletionRequest, SamplingParams, Snippet, Suggestion
 
@@ -31,6 +32,7 @@ class Declaration(BaseModel):
 
     filepath: StrictStr
     body: StrictStr
+    score: Number | None = None
 
 
 class Segments(BaseModel):
@@ -39,6 +41,7 @@ class Segments(BaseModel):
     prefix: StrictStr
     suffix: StrictStr | None = None
     filepath: StrictStr | None = None
+    git_url: StrictStr | None = None
     declarations: list[Declaration] | None = None
     relevant_snippets_from_changed_files: list[Declaration] | None = None
     relevant_snippets_from_recently_opened_files: list[Declaration] | None = None
@@ -172,7 +175,8 @@ class Tabby:
             suffix=segments.suffix or "",
             path=segments.filepath,
             language=body.language,
-            snippets=tuple(Snippet(other.filepath, other.body) for other in others),
+            repo=repository_name(segments.git_url),
+            snippets=tuple(Snippet(o.filepath, o.body, o.score) for o in others),
             sampling=SamplingParams(
                 max_tokens=self._gateway.settings.editor_max_tokens,
                 temperature=body.temperature or 0.0,

@@ -1,8 +1,9 @@
 """Text Generation Inference: `/generate` and `/generate_stream`.
 
-There is no suffix in it: clients lay out `inputs` themselves, and it is continued as plain text.
-Greedy unless a temperature or `do_sample` is given, as TGI is. Penalties, `truncate`, `watermark`
-and `typical_p` are accepted and not acted on. Read `Tgi.whole` first.
+There is no suffix in it: clients lay out `inputs` themselves (`server.templates`), and any other
+text is continued as it is. Greedy unless a temperature or `do_sample` is given, as TGI is.
+Penalties, `truncate`, `watermark` and `typical_p` are accepted and not acted on. Read `Tgi.whole`
+first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from server.choices import Choice, collect, generate, spread
 from server.event_stream import Answer, Emit, EventStream, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
+from server.templates import understood
 from server.wire import Number, stop_strings
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, Finish, SamplingParams, Suggestion
@@ -125,9 +127,10 @@ class Tgi:
             top_k=parameters.top_k or 0,
             seed=parameters.seed,
         )
-        return CompletionRequest(
+        request = CompletionRequest(
             prefix=inputs, sampling=sampling, stop=stop_strings(parameters.stop)
         )
+        return understood(request, self._gateway.artifact)
 
     async def _stream(
         self, choices: Sequence[Choice], running: Running, before: str, emit: Emit

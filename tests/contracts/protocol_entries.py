@@ -6,7 +6,7 @@ One row an address; `test_protocols.py` asks the same of all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Body = dict[str, Any]
@@ -20,7 +20,7 @@ class Entry:
     body(prefix, suffix, stream) asks greedily for up to 64 tokens. text, piece: the text of a whole
     answer and of one object of a stream. error(body, status) checks the dialect and returns the
     message. wrong: fields (`inside.field`) with refused values. fills: False where there is
-    no suffix. named: whether a request names a model.
+    no suffix. named: whether a request names a model. laid_out: the client builds the prompt.
     """
 
     protocol: str
@@ -36,6 +36,10 @@ class Entry:
     fills: bool = True
     named: bool = True
     empty_is_load: bool = False
+    laid_out: bool = False
+
+    def __str__(self) -> str:
+        return self.protocol + self.path + (" laid out" if self.laid_out else "")
 
     @property
     def streams(self) -> str | None:
@@ -93,6 +97,30 @@ def prompt_body(prefix: str, suffix: str, stream: bool) -> Body:
     return {"prompt": prefix, "temperature": 0, "n_predict": 64, "stream": stream}
 
 
+def laid_out(prefix: str, suffix: str) -> str:
+    """What an editor sends that lays out the prompt itself, for another family than ours."""
+    return f"<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>"
+
+
+def laid_out_openai(prefix: str, suffix: str, stream: bool) -> Body:
+    asked = {"prompt": laid_out(prefix, suffix), "max_tokens": 64, "temperature": 0}
+    return asked | ({"stream": True} if stream else {})
+
+
+def laid_out_prompt(prefix: str, suffix: str, stream: bool) -> Body:
+    return prompt_body(laid_out(prefix, suffix), "", stream)
+
+
+def laid_out_ollama(prefix: str, suffix: str, stream: bool) -> Body:
+    asked = ollama_body(laid_out(prefix, suffix), "", stream)
+    del asked["suffix"]
+    return asked | {"raw": True}
+
+
+def laid_out_tgi(prefix: str, suffix: str, stream: bool) -> Body:
+    return tgi_body(laid_out(prefix, suffix), "", stream)
+
+
 def llama_entry(path: str, body: Callable[[str, str, bool], Body], *, fills: bool) -> Entry:
     return Entry(
         "llamacpp",
@@ -136,7 +164,7 @@ def openai_entry(path: str, *, named: bool = True) -> Entry:
     )
 
 
-ENTRIES = (
+PLAIN = (
     Entry(
         "tabby",
         "/v1/completions",
@@ -197,3 +225,18 @@ ENTRIES = (
         named=False,
     ),
 )
+
+
+_BY_PATH = {entry.path: entry for entry in PLAIN if entry.protocol != "tabby"}
+
+# The same addresses, asked by clients that lay out the prompt themselves.
+LAID_OUT = tuple(
+    replace(_BY_PATH[path], body=body, fills=True, laid_out=True)
+    for path, body in (
+        ("/v1/completions", laid_out_openai),
+        ("/completion", laid_out_prompt),
+        ("/api/generate", laid_out_ollama),
+        ("/generate", laid_out_tgi),
+    )
+)
+ENTRIES = PLAIN + LAID_OUT

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.prompt import BuiltPrompt, ContextTooLong, PromptBuilder, short_path
+from server.prompt import BuiltPrompt, ContextTooLong, PromptBuilder
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, SamplingParams
@@ -129,21 +129,6 @@ def test_the_header_names_the_file(builder: PromptBuilder, artifact: ModelArtifa
     built = builder.build(CompletionRequest("x", "", path="src/a.py"))
     assert built.ids[0] == artifact.fim.ids["<file_sep>"]
     assert "src/a.py\n" in artifact.tokenizer.decode(built.ids)
-
-
-@pytest.mark.parametrize(
-    ("path", "shown"),
-    [
-        (None, None),
-        ("", None),
-        ("a.py", "a.py"),
-        ("file:///home/somebody/work/project/src/a.py", "work/project/src/a.py"),
-        ("C:\\work\\a.py", "C:/work/a.py"),
-        ("two\nlines.py", "two lines.py"),
-    ],
-)
-def test_paths_are_shortened(path: str | None, shown: str | None) -> None:
-    assert short_path(path) == shown
 
 
 def test_a_plain_prompt_is_never_cut(builder: PromptBuilder, artifact: ModelArtifact) -> None:
