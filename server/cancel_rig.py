@@ -60,6 +60,11 @@ class WatchedEngine:
         return self._engine.max_context
 
     @property
+    def refuses(self) -> frozenset[str]:
+        """The engine's own."""
+        return self._engine.refuses
+
+    @property
     def worker_pid(self) -> int | None:
         """The process that computes, where the engine has one."""
         pid: int | None = getattr(self._engine, "worker_pid", None)

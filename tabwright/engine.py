@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tabwright.artifact import ModelArtifact
-from tabwright.request import Finish, SamplingParams
+from tabwright.request import Finish, Ranking, SamplingParams, ScoredPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,15 @@ class Tokens:
     """Newly generated ids with the natural-log probability of each; `finish` on the last ones.
 
     A stop token ends the stream and is not among `ids`, so the last piece may be empty.
+    alternatives: a ranking for each of `ids`, where the request asks for them. prompt: on the first
+    piece, where the request asks for `prompt_logprobs`.
     """
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish: Finish | None = None
+    alternatives: tuple[Ranking, ...] = ()
+    prompt: ScoredPrompt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,18 @@ class CompletionEngine(Protocol):
     def max_context(self) -> int:
         """Largest prompt + generated tokens of one request."""
 
+    @property
+    def refuses(self) -> frozenset[str]:
+        """Fields of `OPTIONAL_SAMPLING` that it cannot do, and so refuses by name."""
+
     def stream(
         self, prompt: Sequence[int], sampling: SamplingParams
     ) -> AbstractAsyncContextManager[AsyncIterator[Tokens]]:
         """Generate after `prompt`. Leaving the block, in any way, frees what the request held.
 
         Raises:
-            InvalidRequest: empty prompt, an id outside the vocabulary, or no room in the context.
+            InvalidRequest: empty prompt, an id outside the vocabulary, no room in the context, or a
+                field that it `refuses`.
             EngineOverloaded: no slot and no place in the waiting line.
             EngineUnavailable: the engine is not up.
             EngineFailed: it died while this request was running.

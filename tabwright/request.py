@@ -20,13 +20,29 @@ class Finish(StrEnum):
     LENGTH = "length"
 
 
+# The most likely ids at one place with the natural-log probability of each, best first.
+Ranking = tuple[tuple[int, float], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How an engine picks tokens.
+    """How an engine picks tokens, and what it reports about them.
 
-    temperature 0 is greedy and ignores `top_p`, `top_k` and `seed`. `top_k` 0 means no limit.
-    `seed` None means that two equal requests may differ. Generation ends after `max_tokens` tokens
-    or at the first of `stop_token_ids`, which is not part of the answer.
+    temperature 0 is greedy and ignores `top_p`, `top_k`, `min_p` and `seed`. `top_k` 0 means no
+    limit. `seed` None means that two equal requests may differ. Generation ends after `max_tokens`
+    tokens or at the first of `stop_token_ids`, which is not part of the answer. `max_tokens` 0
+    generates nothing and asks for `prompt_logprobs`.
+
+    The logits are changed in this order, each step optional:
+    repetition_penalty: those of ids in the prompt or the answer so far are divided by it if
+    positive and multiplied if negative. presence_penalty: subtracted once from those of ids in the
+    answer so far; frequency_penalty: subtracted once for each time the id is there. logit_bias:
+    pairs of id and what is added to its logit. Then temperature, `top_k`, `top_p`, and `min_p`,
+    which drops ids less likely than that share of the likeliest.
+
+    alternatives: how many of the likeliest ids to report at each place. prompt_logprobs: report the
+    prompt's own tokens too. Log probabilities are always the model's own, before every change.
+    Which of the fields from `min_p` on an engine cannot do, its `refuses` says.
 
     Raises:
         InvalidRequest: a value is out of its range.
@@ -38,10 +54,17 @@ class SamplingParams:
     top_k: int = 0
     seed: int | None = None
     stop_token_ids: tuple[int, ...] = ()
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    alternatives: int = 0
+    prompt_logprobs: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise InvalidRequest("max_tokens", self.max_tokens, "give a whole number of at least 1")
+        if self.max_tokens < 0:
+            raise InvalidRequest("max_tokens", self.max_tokens, "give a whole number of at least 0")
         if not 0 <= self.temperature <= 2:  # also false for NaN
             raise InvalidRequest("temperature", self.temperature, "give a number from 0 to 2")
         if not 0 < self.top_p <= 1:
@@ -50,6 +73,38 @@ class SamplingParams:
             raise InvalidRequest("top_k", self.top_k, "give 0 (no limit) or a positive number")
         if self.seed is not None and not -(2**63) <= self.seed < 2**64:
             raise InvalidRequest("seed", self.seed, "give a whole number of at most 64 bits")
+        if not 0 <= self.min_p <= 1:
+            raise InvalidRequest("min_p", self.min_p, "give a number from 0 to 1")
+        if not 0 < self.repetition_penalty <= 10:
+            raise InvalidRequest(
+                "repetition_penalty", self.repetition_penalty, "give a number above 0 and up to 10"
+            )
+        for name in ("presence_penalty", "frequency_penalty"):
+            if not -2 <= getattr(self, name) <= 2:
+                raise InvalidRequest(name, getattr(self, name), "give a number from -2 to 2")
+        for token_id, bias in self.logit_bias:
+            if not -100 <= bias <= 100:
+                raise InvalidRequest(
+                    f"logit_bias.{token_id}", bias, "give a number from -100 to 100"
+                )
+        if not 0 <= self.alternatives <= 20:
+            raise InvalidRequest("alternatives", self.alternatives, "give a number from 0 to 20")
+
+    def asked(self) -> frozenset[str]:
+        """Names of the fields, of those that an engine may refuse, that this request uses."""
+        return frozenset(name for name, value in _NEUTRAL.items() if getattr(self, name) != value)
+
+
+_NEUTRAL: dict[str, object] = {
+    "min_p": 0,
+    "repetition_penalty": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logit_bias": (),
+    "alternatives": 0,
+    "prompt_logprobs": False,
+}
+OPTIONAL_SAMPLING = frozenset(_NEUTRAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +174,25 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredPrompt:
+    """The tokens of a prompt and how likely the model finds each after those before it.
+
+    The first has no probability: nothing stands before it. alternatives: a ranking for each token,
+    the first's empty; empty as a whole if none were asked for.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float | None, ...]
+    alternatives: tuple[Ranking, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Suggestion:
     """One piece of an answer, in order. The last piece has `finish`; only it has the final `usage`.
 
     ids, logprobs: the tokens generated since the piece before, and the natural-log probability of
     each. Text that may be the start of a stop string is held back, so they can run ahead of `text`.
+    alternatives: a ranking for each of `ids`, if asked for. prompt: on the first piece, likewise.
     """
 
     text: str
@@ -131,3 +200,5 @@ class Suggestion:
     usage: Usage = Usage()
     logprobs: tuple[float, ...] = ()
     ids: tuple[int, ...] = ()
+    alternatives: tuple[Ranking, ...] = ()
+    prompt: ScoredPrompt | None = None

@@ -22,6 +22,7 @@ from server.engines.cpu_messages import (
     AskStats,
     Cancel,
     Message,
+    Piece,
     Ready,
     Start,
     StepReport,
@@ -42,7 +43,7 @@ from tabwright.errors import (
     MissingExtra,
     TabwrightError,
 )
-from tabwright.request import Finish, SamplingParams
+from tabwright.request import Finish, Ranking, SamplingParams, ScoredPrompt
 
 _CHECK_TIMEOUT_S = 30.0
 _log = logging.getLogger(__name__)
@@ -121,6 +122,11 @@ class CpuEngine:
         return self._artifact.max_context
 
     @property
+    def refuses(self) -> frozenset[str]:
+        """Nothing: what OpenVINO's own sampler lacks, `cpu_solo.py` does."""
+        return frozenset()
+
+    @property
     def worker_pid(self) -> int | None:
         """Process id of the worker; None while there is none."""
         return self._worker.pid if self._worker else None
@@ -135,6 +141,7 @@ class CpuEngine:
             sampling,
             vocab_size=self._artifact.vocab_size,
             max_context=self.max_context,
+            refuses=self.refuses,
         )
         if self._down is not None:
             # The same error answers every request: it must not gather their tracebacks.
@@ -221,6 +228,13 @@ class CpuEngine:
                 top_k=sampling.top_k,
                 seed=seed,
                 stop_ids=list(sampling.stop_token_ids),
+                min_p=sampling.min_p,
+                repetition_penalty=sampling.repetition_penalty,
+                presence_penalty=sampling.presence_penalty,
+                frequency_penalty=sampling.frequency_penalty,
+                logit_bias=sampling.logit_bias,
+                alternatives=sampling.alternatives,
+                prompt_logprobs=sampling.prompt_logprobs,
             )
         )
 
@@ -291,9 +305,9 @@ class CpuEngine:
             ticket = running.get(piece.request)
             if ticket is None:
                 continue
-            finish = Finish(piece.finish) if piece.finish else None
-            ticket.push(piece.ids, piece.logprobs, finish)
-            if finish:
+            tokens = _tokens(piece, ticket.prompt)
+            ticket.push(tokens)
+            if tokens.finish:
                 self._line.leave(ticket)
         for number in report.closed:
             if number in running:
@@ -319,3 +333,22 @@ class CpuEngine:
     def _announce(self) -> None:
         self._news.set()
         self._news = anyio.Event()
+
+
+def _tokens(piece: Piece, prompt: Sequence[int]) -> Tokens:
+    scores = None
+    if piece.prompt_logprobs:
+        scores = ScoredPrompt(
+            tuple(prompt), tuple(piece.prompt_logprobs), _rankings(piece.prompt_alternatives)
+        )
+    return Tokens(
+        tuple(piece.ids),
+        tuple(piece.logprobs),
+        Finish(piece.finish) if piece.finish else None,
+        _rankings(piece.alternatives),
+        scores,
+    )
+
+
+def _rankings(rows: Sequence[Sequence[tuple[int, float]]]) -> tuple[Ranking, ...]:
+    return tuple(tuple((token_id, logprob) for token_id, logprob in row) for row in rows)

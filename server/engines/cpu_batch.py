@@ -3,7 +3,8 @@
 Lives in the worker process. Translates requests into OpenVINO's words and what it generates back;
 knows nothing of sockets. OpenVINO needs care in four places: it wants some end token even where
 there is none, counts the stop token to the answer, frees a cancelled request only in the next step,
-and drops a request that does not fit without an error. Read `Batch.step` first.
+and drops a request that does not fit without an error. What needs the logits themselves runs
+beside the pipeline (`cpu_solo.py`). Read `Batch.step` first.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from server.engines.cpu_messages import Add, Cancel, Piece, Start, StepReport, WorkerStats
-from server.engines.cpu_settings import Precision
+from server.engines.cpu_solo import SoloModel, SoloRequest, device_properties
+from server.engines.token_choice import GREEDY_BELOW
 
 # OpenVINO computes these in single precision, where the smallest values become 0 or infinite.
-_GREEDY_BELOW = 1e-4
 _LEAST_TOP_P = 1e-6
+_MOST_MIN_P = 0.999999  # it refuses 1; so near to it only equals of the likeliest are left
 _NO_TOP_K = 2**31
 _log = logging.getLogger(__name__)
 
@@ -34,12 +36,7 @@ def load_pipeline(start: Start) -> Any:
     scheduler.max_num_batched_tokens = start.chunk_tokens
     scheduler.max_num_seqs = start.slots
     scheduler.num_kv_blocks = start.kv_blocks
-    properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
-    if start.threads:
-        properties["INFERENCE_NUM_THREADS"] = start.threads
-    if Precision(start.precision) is Precision.F32:
-        properties |= {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
-    return ContinuousBatchingPipeline(start.ir_folder, scheduler, "CPU", properties)
+    return ContinuousBatchingPipeline(start.ir_folder, scheduler, "CPU", device_properties(start))
 
 
 class _Running:
@@ -56,12 +53,14 @@ class _Running:
 class Batch:
     """The requests that run together."""
 
-    def __init__(self, pipeline: Any) -> None:
-        """Start empty on a loaded pipeline."""
+    def __init__(self, pipeline: Any, model: SoloModel) -> None:
+        """Start empty on a loaded pipeline, with the plain model for what that cannot do."""
         from openvino import Tensor
         from openvino_genai import GenerationConfig, GenerationFinishReason, GenerationStatus
 
         self._pipeline = pipeline
+        self._model = model
+        self._solo: dict[int, SoloRequest] = {}
         self._tensor = Tensor
         self._config = GenerationConfig
         self._in_progress = GenerationStatus.RUNNING
@@ -78,7 +77,7 @@ class Batch:
     @property
     def busy(self) -> bool:
         """There is something to compute or to free."""
-        return bool(self._running or self._refused)
+        return bool(self._running or self._solo or self._refused)
 
     def warm_up(self) -> None:
         """Answer a request of nobody's: OpenVINO arranges the weights when it first needs them."""
@@ -98,6 +97,8 @@ class Batch:
                 _log.exception("request refused by OpenVINO")
                 self._refused.append(command.request)
             return
+        if self._solo.pop(command.request, None) is not None:
+            self._closed.append(command.request)
         running = self._running.get(command.request)
         if running is not None and not running.cancelled:
             running.cancelled = True
@@ -118,13 +119,27 @@ class Batch:
         began = time.perf_counter()
         if self._pipeline.has_non_finished_requests():
             self._pipeline.step()
-        self._steps += 1
-        self._step_s.append(time.perf_counter() - began)
         report = StepReport([], [], self._refused)
         self._refused = []
+        self._advance_solo(report)
+        self._steps += 1
+        self._step_s.append(time.perf_counter() - began)
         for request, running in list(self._running.items()):
             self._collect(request, running, report)
         return report
+
+    def _advance_solo(self, report: StepReport) -> None:
+        """Compute a token for each that generates, and a chunk for one that reads its prompt."""
+        reading = True
+        for request, solo in list(self._solo.items()):
+            if solo.reading and not reading:
+                continue
+            reading = reading and not solo.reading
+            piece = solo.advance()
+            if piece is not None:
+                report.pieces.append(piece)
+            if piece is not None and piece.finish:
+                del self._solo[request]
 
     def _collect(self, request: int, running: _Running, report: StepReport) -> None:
         if running.cancelled:
@@ -155,9 +170,13 @@ class Batch:
     def _add(self, add: Add) -> None:
         import numpy as np
 
+        if add.needs_logits:
+            self._solo[add.request] = self._model.begin(add)
+            return
         config = self._config()
         config.max_new_tokens = add.max_tokens
         config.logprobs = 1
+        config.repetition_penalty = add.repetition_penalty
         if add.stop_ids:
             config.stop_token_ids = set(add.stop_ids)
             config.set_eos_token_id(add.stop_ids[0])
@@ -165,10 +184,11 @@ class Batch:
             # The pipeline insists on some end token; it is then told to ignore it.
             config.set_eos_token_id(0)
             config.ignore_eos = True
-        if add.temperature >= _GREEDY_BELOW:
+        if add.temperature >= GREEDY_BELOW:
             config.do_sample = True
             config.temperature = add.temperature
             config.top_p = max(add.top_p, _LEAST_TOP_P)
+            config.min_p = min(add.min_p, _MOST_MIN_P)
             config.rng_seed = add.seed
             if 0 < add.top_k < _NO_TOP_K:
                 config.top_k = add.top_k
@@ -183,7 +203,7 @@ class Batch:
             steps=self._steps,
             step_ms_p50=times[len(times) // 2] * 1000,
             step_ms_p95=times[len(times) * 95 // 100] * 1000,
-            active=len(self._running),
+            active=len(self._running) + len(self._solo),
             peak_rss_mb=_peak_rss_mb(),
         )
 

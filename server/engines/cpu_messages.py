@@ -12,6 +12,7 @@ unpickle what it says.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
@@ -42,6 +43,24 @@ class Add:
     top_k: int
     seed: int
     stop_ids: list[int]
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Sequence[tuple[int, float]] = ()
+    alternatives: int = 0
+    prompt_logprobs: bool = False
+
+    @property
+    def needs_logits(self) -> bool:
+        """It asks for what only the logits themselves can give; the pipeline keeps those."""
+        return bool(
+            self.presence_penalty
+            or self.frequency_penalty
+            or self.logit_bias
+            or self.alternatives
+            or self.prompt_logprobs
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +98,18 @@ class StartFailed:
 
 
 class Piece(NamedTuple):
-    """New tokens of one request; `finish` is stop or length on the last."""
+    """New tokens of one request; `finish` is stop or length on the last.
+
+    Rankings are lists of id and log probability. prompt_*: on the first piece, where asked for.
+    """
 
     request: int
     ids: list[int]
     logprobs: list[float]
     finish: str | None
+    alternatives: Sequence[Sequence[tuple[int, float]]] = ()
+    prompt_logprobs: Sequence[float | None] = ()
+    prompt_alternatives: Sequence[Sequence[tuple[int, float]]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from server.engines.cpu_messages import (
     encode,
 )
 from server.engines.cpu_settings import WeightFormat
+from server.engines.cpu_solo import SoloModel
 from server.engines.ir import ensure_ir
 from tabwright.errors import ConfigError, CorruptArtifact
 
@@ -110,7 +111,7 @@ def _load(parent: Parent, start: Start) -> Batch | None:
             shutil.rmtree(start.ir_folder, ignore_errors=True)
             _convert(start)
             pipeline = load_pipeline(start)
-        batch = Batch(pipeline)
+        batch = Batch(pipeline, SoloModel(start))
         batch.warm_up()
     except ConfigError as error:
         parent.send(StartFailed("config", str(error)))

@@ -18,7 +18,7 @@ import anyio
 
 from tabwright.engine import Tokens
 from tabwright.errors import EngineOverloaded, TabwrightError
-from tabwright.request import Finish, SamplingParams
+from tabwright.request import Finish, Ranking, SamplingParams, ScoredPrompt
 
 BLOCK_TOKENS = 32  # OpenVINO's key-value block on the CPU
 _numbers = itertools.count(1)
@@ -50,16 +50,20 @@ class Ticket:
         self.state = State.WAITING
         self._ids: list[int] = []
         self._logprobs: list[float] = []
+        self._alternatives: list[Ranking] = []
+        self._scores: ScoredPrompt | None = None
         self._finish: Finish | None = None
         self._error: TabwrightError | None = None
         self._news: anyio.Event | None = None
         self._ended = False
 
-    def push(self, ids: Sequence[int], logprobs: Sequence[float], finish: Finish | None) -> None:
+    def push(self, new: Tokens) -> None:
         """Hand new tokens to the reader."""
-        self._ids.extend(ids)
-        self._logprobs.extend(logprobs)
-        self._finish = finish
+        self._ids.extend(new.ids)
+        self._logprobs.extend(new.logprobs)
+        self._alternatives.extend(new.alternatives)
+        self._scores = new.prompt or self._scores
+        self._finish = new.finish
         self.wake()
 
     def abandon(self) -> None:
@@ -99,9 +103,15 @@ class Ticket:
         if not self._ids and self._finish is None:
             self.raise_failure()
         # A reader that is slower than the model gets several tokens at once.
-        tokens = Tokens(tuple(self._ids), tuple(self._logprobs), self._finish)
+        tokens = Tokens(
+            tuple(self._ids),
+            tuple(self._logprobs),
+            self._finish,
+            tuple(self._alternatives),
+            self._scores,
+        )
         self._ended = self._finish is not None
-        self._ids, self._logprobs = [], []
+        self._ids, self._logprobs, self._alternatives, self._scores = [], [], [], None
         return tokens
 
 

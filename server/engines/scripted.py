@@ -1,8 +1,8 @@
 """An engine without a model: it recites, at a pace and with the accidents it is told to have.
 
 For tests and demonstrations of everything around an engine. It obeys the whole contract: ids and
-lengths are checked, slots and the waiting line are bounded, leaving a stream frees its slot. It
-does not compute probabilities; every token gets the same one.
+lengths are checked, slots and the waiting line are bounded, leaving a stream frees its slot. Its
+probabilities are made up (`scripted_scores.py`), and what changes them works on those.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import anyio
 
 from server.engines.limits import tokens_granted
 from server.engines.line import Line, State, Ticket, blocks_for
+from server.engines.scripted_scores import ScriptedScores, changes
 from tabwright.artifact import ModelArtifact
 from tabwright.engine import EngineStats, Tokens
 from tabwright.errors import EngineFailed, EngineUnavailable
 from tabwright.request import Finish, SamplingParams
 
-_LOGPROB = -0.5
 _ANSWER = """\
 len(items)):
         total += items[i]
@@ -45,7 +45,8 @@ class ScriptedSettings:
 
     answer: the text of every answer; `respond`, where given, chooses the ids per request instead.
     first_delay_s, token_delay_s: pace. slots, waiting: as in every engine. fail_after: raise
-    EngineFailed after so many tokens. max_context: None means the artifact's.
+    EngineFailed after so many tokens. max_context: None means the artifact's. refuses: fields of
+    `OPTIONAL_SAMPLING` that it is to refuse, like an engine that cannot do them.
     """
 
     answer: str = _ANSWER
@@ -56,6 +57,7 @@ class ScriptedSettings:
     waiting: int = 32
     fail_after: int | None = None
     max_context: int | None = None
+    refuses: frozenset[str] = frozenset()
 
 
 def create(artifact: ModelArtifact, **options: object) -> ScriptedEngine:
@@ -106,6 +108,11 @@ class ScriptedEngine:
         """Largest prompt + generated tokens of one request."""
         return self._settings.max_context or self._artifact.max_context
 
+    @property
+    def refuses(self) -> frozenset[str]:
+        """What the script says."""
+        return self._settings.refuses
+
     @asynccontextmanager
     async def stream(
         self, prompt: Sequence[int], sampling: SamplingParams
@@ -116,11 +123,12 @@ class ScriptedEngine:
             sampling,
             vocab_size=self._artifact.vocab_size,
             max_context=self.max_context,
+            refuses=self.refuses,
         )
         if not self._line.open:
             raise EngineUnavailable("the scripted engine is not started")
         ticket = Ticket(tuple(prompt), sampling, granted)
-        recital = _Recital(self, ticket)
+        recital = _Recital(self, ticket, ScriptedScores(ticket, self._artifact.vocab_size))
         self._line.join(ticket)
         try:
             yield recital
@@ -180,7 +188,7 @@ class ScriptedEngine:
         sampling = ticket.sampling
         if self._settings.respond is not None:
             return list(self._settings.respond(ticket.prompt, sampling))
-        if sampling.temperature == 0:
+        if sampling.temperature == 0 or changes(sampling):
             return self._answer
         # Not cryptography: the same seed must give the same answer.
         return random.Random(sampling.seed).choices(self._answer, k=len(self._answer))
@@ -189,9 +197,10 @@ class ScriptedEngine:
 class _Recital:
     """The stream of one request, one token a piece."""
 
-    def __init__(self, engine: ScriptedEngine, ticket: Ticket) -> None:
+    def __init__(self, engine: ScriptedEngine, ticket: Ticket, scores: ScriptedScores) -> None:
         self._engine = engine
         self._ticket = ticket
+        self._scores = scores
         self._answer = engine.answer(ticket)
         self._position = 0
         self.ended = False
@@ -206,15 +215,26 @@ class _Recital:
             await self._ticket.wait()
         await anyio.lowlevel.checkpoint()
         self._ticket.raise_failure()
-        done = self._position >= len(self._answer)
-        if done or self._answer[self._position] in self._ticket.sampling.stop_token_ids:
-            return self._end(Tokens((), (), Finish.STOP))
+        prompt = self._scores.prompt() if self._position == 0 else None
+        if self._ticket.granted == 0:
+            return self._end(Tokens((), (), Finish.LENGTH, prompt=prompt))
+        if self._position >= len(self._answer):
+            return self._end(Tokens((), (), Finish.STOP, prompt=prompt))
+        written = self._answer[self._position]
+        chosen = self._scores.choose(written)
+        if chosen in self._ticket.sampling.stop_token_ids:
+            return self._end(Tokens((), (), Finish.STOP, prompt=prompt))
         await self._engine.token(self._ticket, self._position)
-        ids = (self._answer[self._position],)
         self._position += 1
-        if self._position == self._ticket.granted:
-            return self._end(Tokens(ids, (_LOGPROB,), Finish.LENGTH))
-        return Tokens(ids, (_LOGPROB,))
+        ended = self._position == self._ticket.granted
+        tokens = Tokens(
+            (chosen,),
+            (self._scores.logprob(chosen, written),),
+            Finish.LENGTH if ended else None,
+            self._scores.alternatives(written),
+            prompt,
+        )
+        return self._end(tokens) if ended else tokens
 
     def _end(self, last: Tokens) -> Tokens:
         self.ended = True

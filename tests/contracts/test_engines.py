@@ -13,7 +13,7 @@ from typing import NamedTuple
 import anyio
 import pytest
 
-from server.engines.registry import ENGINES, load_engine
+from server.engines.registry import load_engine
 from tabwright.artifact import ModelArtifact
 from tabwright.engine import CompletionEngine, Tokens
 from tabwright.errors import (
@@ -24,14 +24,10 @@ from tabwright.errors import (
     InvalidRequest,
 )
 from tabwright.request import Finish, SamplingParams
+from tests.contracts.engine_rows import ROWS, engine_options
 from tests.fakes.tiny_artifact import make_tiny_artifact
 
 pytestmark = pytest.mark.anyio
-NEEDS = {"cpu": "cpu"}  # engines that need a service of `tests/conftest.py`
-ROWS = [
-    pytest.param(name, marks=pytest.mark.needs(NEEDS[name]) if name in NEEDS else ())
-    for name in sorted(ENGINES)
-]
 SLOTS = WAITING = 4
 PATIENCE_S = 20  # the machine may be busy; how fast it really is, `tabwright bench` measures
 
@@ -59,10 +55,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> ModelArtifact:
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    return {
-        "scripted": {"answer": "def add(first, second): return\n" * 60, "token_delay_s": 0.0005},
-        "cpu": {"cache_dir": tmp_path_factory.mktemp("ir"), "precision": "f32", "threads": 1},
-    }
+    return engine_options(tmp_path_factory.mktemp("ir"))
 
 
 @pytest.fixture(scope="module", params=ROWS)
