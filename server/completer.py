@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import anyio
@@ -66,6 +66,9 @@ class Completer:
         ) -> AsyncIterator[AsyncIterator[Suggestion]]:
             async with self.admission.permit(running.caller.share, patient=patient):
                 prompt = await self._prompt(request)
+                if not (prompt.sampling.max_tokens or prompt.sampling.prompt_logprobs):
+                    yield _nothing(prompt)
+                    return
                 async with (
                     self.engine.stream(prompt.ids, prompt.sampling) as tokens,
                     aclosing(self._pieces(request, running, prompt, tokens, meter)) as pieces,
@@ -99,14 +102,13 @@ class Completer:
         chain = Chain(request, running.wishes)
         limit = _AnswerLimit(request.answer_ms)
         generated = 0
-        ids: tuple[int, ...] = ()
-        logprobs: tuple[float, ...] = ()
+        told = Suggestion("")
         async for new in tokens:
             if meter.first_token_at is None:
                 meter.first_token_at = time.perf_counter()
             meter.tokens += len(new.ids)
             generated += len(new.ids)
-            ids, logprobs = ids + new.ids, logprobs + new.logprobs
+            told = _joined(told, new)
             text = text_of.push(new.ids)
             ending = new.finish or limit.reached(text)
             if ending:
@@ -118,12 +120,28 @@ class Completer:
             finish = Finish.STOP if stopped else ending
             if finish:
                 usage = Usage(len(prompt.ids), generated)
-                yield Suggestion(text, finish, usage, logprobs, ids)
+                yield replace(told, text=text, finish=finish, usage=usage)
                 return
             if text:
-                yield Suggestion(text, logprobs=logprobs, ids=ids)
-                ids = logprobs = ()
+                yield replace(told, text=text)
+                told = Suggestion("")
         raise EngineFailed("the engine's stream ended without saying why")
+
+
+async def _nothing(prompt: BuiltPrompt) -> AsyncGenerator[Suggestion, None]:
+    """The answer of no tokens, for which no engine is needed."""
+    yield Suggestion("", Finish.LENGTH, Usage(len(prompt.ids), 0))
+
+
+def _joined(told: Suggestion, new: Tokens) -> Suggestion:
+    """Add what the engine says now to what it said since the last piece."""
+    return replace(
+        told,
+        ids=told.ids + new.ids,
+        logprobs=told.logprobs + new.logprobs,
+        alternatives=told.alternatives + new.alternatives,
+        prompt=new.prompt or told.prompt,
+    )
 
 
 class _AnswerLimit:

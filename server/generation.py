@@ -97,7 +97,7 @@ class Generation:
                 place += 1
                 if skip:
                     cut, skip = piece.text[skip:], max(0, skip - len(piece.text))
-                    piece = replace(piece, text=cut, ids=(), logprobs=())
+                    piece = replace(piece, text=cut, ids=(), logprobs=(), alternatives=())
                 if running.first_token_at is None:
                     running.first_token_at = time.perf_counter()
                 if piece.text or piece.finish:

@@ -76,7 +76,7 @@ class PromptBuilder:
         ):  # a model without a beginning-of-text token starts after the end of another text
             ids = [self._fim.stop_ids[0]]
         room = self._context - len(ids)
-        if room < 1:
+        if room < min(1, request.sampling.max_tokens):
             raise ContextTooLong(
                 "prompt",
                 f"{len(ids)} tokens",

@@ -58,12 +58,16 @@ class Tokenizer:
             *(int(token["id"]) + 1 for token in added),
             0,
         )
-        falls_back = '"ByteFallback"' in json.dumps(parsed.get("decoder"))
+        self._added = {int(token["id"]) for token in added}
+        decoder = json.dumps(parsed.get("decoder"))
+        self._is_byte_level = '"ByteLevel"' in decoder
+        falls_back = '"ByteFallback"' in decoder
         self._byte_ids = _byte_ids(self._full) if falls_back else []
         self._bytes = {token_id: byte for byte, token_id in enumerate(self._byte_ids)}
         for tokenizer in (self._full, self._plain):
             tokenizer.no_truncation()
             tokenizer.no_padding()
+        self._ordinary = max(self._plain.encode("a", add_special_tokens=False).ids, default=0)
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
@@ -111,6 +115,33 @@ class Tokenizer:
             shown = self._mended(shown)
         text: str = self._full.decode(shown, skip_special_tokens=False)
         return text
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token adds to a text, maybe part of a character; a control token adds nothing."""
+        if token_id in self._special_ids:
+            return b""
+        if token_id in self._bytes:
+            return bytes([self._bytes[token_id]])
+        token: str = self._full.id_to_token(token_id) or ""
+        if self._is_byte_level and _BYTE_OF.keys() >= set(token) and token_id not in self._added:
+            return bytes(_BYTE_OF[character] for character in token)
+        # After another token, or a decoder would drop the blank that it drops in front of a text.
+        before: str = self._full.decode([self._ordinary])
+        both: str = self._full.decode([self._ordinary, token_id], skip_special_tokens=False)
+        return both.removeprefix(before).encode()
+
+    def shown(self, token_id: int) -> str:
+        """A token by itself, for people: its text, its bytes if those are none, or its name."""
+        token: str | None = self._full.id_to_token(token_id)
+        if token is None:
+            return f"token_id:{token_id}"  # a model may have more ids than its tokenizer
+        if token_id in self._special_ids:
+            return token
+        raw = self.token_bytes(token_id)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
 
     def detokenizer(self, prompt: Sequence[int] = ()) -> Detokenizer:
         """Start decoding what follows `prompt`."""
@@ -173,6 +204,21 @@ class Detokenizer:
         piece = text[len(self._shown) :]
         self._shown = text
         return piece
+
+
+def _printable_bytes() -> dict[str, int]:
+    """Which character stands for which byte in a byte-level vocabulary.
+
+    Printable ones of Latin-1 for themselves, the others for characters from U+0100 on, in order.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(0x100 + place): byte for place, byte in enumerate(others)
+    }
+
+
+_BYTE_OF = _printable_bytes()
 
 
 def _byte_ids(tokenizer: HubTokenizer) -> list[int]:

@@ -16,18 +16,21 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
+from server.best_of import best_of
 from server.choices import Choice, generate, spread
+from server.engines.limits import REFUSAL
 from server.event_stream import Answer, Emit, EventStream, JsonResponse, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
 from server.templates import understood
+from server.token_table import ShownChoice
 from server.wire import Frame, Ids, Number, error_kind, stop_strings
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, SamplingParams, Suggestion
-from tabwright.tokenizer import Tokenizer
 
 _DEFAULT_MAX_TOKENS = 16  # OpenAI's own
 _OBJECT = "text_completion"
+_WIRE_NAMES = {"alternatives": "logprobs", "prompt_logprobs": "echo"}
 
 
 class StreamOptions(BaseModel):
@@ -44,12 +47,12 @@ class CompletionBody(BaseModel):
     model: StrictStr | None = None
     prompt: StrictStr | Ids | list[StrictStr] | list[Ids] | None = None
     suffix: StrictStr | None = None
-    max_tokens: StrictInt | None = Field(None, ge=1)
-    max_completion_tokens: StrictInt | None = Field(None, ge=1)
+    max_tokens: StrictInt | None = Field(None, ge=0)
+    max_completion_tokens: StrictInt | None = Field(None, ge=0)
     temperature: Number | None = None
     top_p: Number | None = None
     n: StrictInt | None = Field(None, ge=1)
-    best_of: StrictInt | None = None
+    best_of: StrictInt | None = Field(None, ge=1)
     seed: StrictInt | None = None
     stop: StrictStr | list[StrictStr] | None = None
     stream: StrictBool | None = None
@@ -58,8 +61,13 @@ class CompletionBody(BaseModel):
     echo: StrictBool | None = None
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, Number] | None = None
     user: StrictStr | None = None
+
+    @property
+    def candidates(self) -> int:
+        """Answers to generate for each prompt, of which the best `n` are shown."""
+        return self.best_of or self.n or 1
 
 
 class OpenAI:
@@ -102,23 +110,34 @@ class OpenAI:
     async def deepseek(self, call: Call) -> Answer | EventStream:
         """Answer an editor that names no length (minuet) with a suggestion, not sixteen tokens."""
         body = read_wire(CompletionBody, call.body)
-        length = body.max_tokens or self._gateway.settings.editor_max_tokens
-        return self._answer(call, body.model_copy(update={"max_tokens": length}))
+        if body.max_tokens is None:
+            length = self._gateway.settings.editor_max_tokens
+            body = body.model_copy(update={"max_tokens": length})
+        return self._answer(call, body)
 
     async def copilot(self, call: Call) -> Answer | EventStream:
-        """Answer whatever engine the path names: it is Copilot's name for its own model."""
+        """Answer whatever engine the path names: it is Copilot's name for its own model.
+
+        Copilot asks for two alternatives at each keystroke and shows none: it gets the chosen ones.
+        """
         body = read_wire(CompletionBody, call.body)
-        return self._answer(call, body.model_copy(update={"model": None}))
+        return self._answer(call, body.model_copy(update={"model": None}), alternatives=False)
 
     def _answer(
-        self, call: Call, body: CompletionBody, *, laid_out: bool = False
+        self,
+        call: Call,
+        body: CompletionBody,
+        *,
+        laid_out: bool = False,
+        alternatives: bool = True,
     ) -> Answer | EventStream:
         self._gateway.check_model(body.model)
-        _refuse_unsupported(body)
-        requests = self._requests(body)
-        if laid_out:
+        _check_together(body)
+        sampling = self._sampling(body, alternatives)
+        requests = self._requests(body, sampling)
+        if laid_out and not sampling.prompt_logprobs:  # those are asked of the text as it stands
             requests = [understood(request, self._gateway.artifact) for request in requests]
-        choices = list(spread(requests, body.n or 1))
+        choices = list(spread(requests, body.candidates))
         running = self._gateway.open(self.name, "cmpl-", call)
         frame = Frame(running.request_id, int(time.time()), self._gateway.artifact.name)
         reception = self._gateway.reception
@@ -159,16 +178,29 @@ class OpenAI:
             "max_model_len": self._gateway.max_context,
         }
 
-    def _requests(self, body: CompletionBody) -> list[CompletionRequest]:
-        temperature = body.temperature
+    def _sampling(self, body: CompletionBody, alternatives: bool) -> SamplingParams:
+        temperature, length = body.temperature, body.max_completion_tokens
         if temperature is None:
             temperature = self._gateway.settings.default_temperature
+        if length is None:
+            length = _DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
         sampling = SamplingParams(
-            max_tokens=body.max_completion_tokens or body.max_tokens or _DEFAULT_MAX_TOKENS,
+            max_tokens=length,
             temperature=temperature,
             top_p=1.0 if body.top_p is None else body.top_p,
             seed=body.seed,
+            presence_penalty=body.presence_penalty or 0.0,
+            frequency_penalty=body.frequency_penalty or 0.0,
+            logit_bias=_bias(body.logit_bias or {}),
+            alternatives=(body.logprobs or 0) if alternatives else 0,
+            prompt_logprobs=bool(body.echo) and body.logprobs is not None,
         )
+        for field in sorted(sampling.asked() & self._gateway.completer.engine.refuses):
+            name = _WIRE_NAMES.get(field, field)
+            raise InvalidRequest(name, getattr(body, name), REFUSAL)
+        return sampling
+
+    def _requests(self, body: CompletionBody, sampling: SamplingParams) -> list[CompletionRequest]:
         shared = CompletionRequest(
             prefix="",
             suffix=body.suffix,
@@ -176,6 +208,8 @@ class OpenAI:
             stop=stop_strings(body.stop),
             model=body.model,
             user=body.user,
+            # An answer that was typed into has no probabilities for the rest of it.
+            reuse=body.logprobs is None and body.candidates == (body.n or 1),
         )
         return [
             replace(shared, prefix=prompt)
@@ -193,10 +227,11 @@ class OpenAI:
             raise InvalidRequest("prompt", [], "give at least one prompt")
         single = isinstance(prompt, str) or isinstance(prompt[0], int)
         rows: Any = [prompt] if single else prompt
-        n, limit = body.n or 1, self._gateway.settings.max_choices
-        if n * len(rows) > limit:
-            name = "n" if n > 1 else "prompt"
-            raise InvalidRequest(name, n * len(rows), f"prompts times n may be at most {limit}")
+        count, limit = body.candidates, self._gateway.settings.max_choices
+        if count * len(rows) > limit:
+            name = "prompt" if count == 1 else "best_of" if body.best_of else "n"
+            fix = f"prompts times n or best_of may be at most {limit}"
+            raise InvalidRequest(name, count * len(rows), fix)
         if body.suffix is not None and not isinstance(rows[0], str):
             raise InvalidRequest("suffix", "...", "a prompt of token ids takes no suffix")
         return list(rows)
@@ -210,11 +245,12 @@ class OpenAI:
             gathered[choice].append(piece)
 
         usage = await generate(self._gateway.completer, choices, running, take)
-        rows: dict[int, Mapping[str, Any]] = {}
-        for choice, pieces in gathered.items():
-            shown = self._shown(choice, body).show(*pieces)
-            rows |= {index: {"index": index, **shown} for index in choice.indices}
-        return frame.body(_OBJECT, [rows[index] for index in sorted(rows)], usage)
+        shown = best_of(gathered, body.candidates, body.n or 1)
+        rows = [
+            {"index": index, **self._shown(choice, body).show(*gathered[choice])}
+            for index, choice in enumerate(shown)
+        ]
+        return frame.body(_OBJECT, rows, usage)
 
     async def _stream(
         self,
@@ -236,59 +272,28 @@ class OpenAI:
             # Only when asked for: a chunk without choices crashes Continue's DeepSeek adapter.
             await emit(event(frame.body(_OBJECT, [], usage)))
 
-    def _shown(self, choice: Choice, body: CompletionBody) -> _Shown:
-        echo = ""
-        if body.echo:
-            given = self._prompts(body)[choice.prompt]
-            echo = given if isinstance(given, str) else self._tokenizer.decode(given)
-        return _Shown(self._tokenizer, echo, body.logprobs)
+    def _shown(self, choice: Choice, body: CompletionBody) -> ShownChoice:
+        given = self._prompts(body)[choice.prompt]
+        literal = isinstance(given, str)
+        echo = given if isinstance(given, str) else self._tokenizer.decode(given)
+        return ShownChoice(
+            self._tokenizer, echo if body.echo else "", body.logprobs, literal=literal
+        )
 
 
-class _Shown:
-    """One choice as the protocol shows it, piece by piece."""
-
-    def __init__(self, tokenizer: Tokenizer, echo: str, logprobs: int | None) -> None:
-        self._tokenizer = tokenizer
-        self._echo = echo
-        self._logprobs = logprobs
-        self._offset = len(echo)
-
-    def show(self, *pieces: Suggestion) -> dict[str, Any]:
-        """Join pieces into the fields of a choice."""
-        text = self._echo + "".join(piece.text for piece in pieces)
-        self._echo = ""
-        row: dict[str, Any] = {"text": text, "logprobs": None}
-        if self._logprobs is not None:
-            row["logprobs"] = self._probabilities(pieces)
-        row["finish_reason"] = pieces[-1].finish
-        return row
-
-    def _probabilities(self, pieces: Sequence[Suggestion]) -> dict[str, Any]:
-        """Chosen tokens only: engines report no others."""
-        tokens = [self._tokenizer.decode([i]) for piece in pieces for i in piece.ids]
-        logprobs = [value for piece in pieces for value in piece.logprobs]
-        offsets = []
-        for token in tokens:
-            offsets.append(self._offset)
-            self._offset += len(token)
-        top = [{t: v} for t, v in zip(tokens, logprobs, strict=True)] if self._logprobs else None
-        return {
-            "tokens": tokens,
-            "token_logprobs": logprobs,
-            "top_logprobs": top,
-            "text_offset": offsets,
-        }
+def _check_together(body: CompletionBody) -> None:
+    """Refuse fields that do not go together."""
+    n, best_of = body.n or 1, body.best_of
+    if best_of is not None and best_of < n:
+        raise InvalidRequest("best_of", best_of, f"give at least n, which is {n}")
+    if best_of is not None and best_of > n and body.stream:
+        raise InvalidRequest("best_of", best_of, "the best is known at the end; leave out stream")
+    if body.echo and body.logprobs is not None and body.suffix is not None:
+        raise InvalidRequest("echo", True, "with a suffix it takes no logprobs; leave out one")
 
 
-def _refuse_unsupported(body: CompletionBody) -> None:
-    """Refuse what would change the answer if it were served and cannot be."""
-    for name, value, neutral in (
-        ("best_of", body.best_of, (None, 1, body.n or 1)),
-        ("presence_penalty", body.presence_penalty, (None, 0)),
-        ("frequency_penalty", body.frequency_penalty, (None, 0)),
-        ("logit_bias", body.logit_bias, (None, {})),
-    ):
-        if value not in neutral:
-            raise InvalidRequest(name, value, "this server does not support it; leave it out")
-    if body.echo and body.logprobs is not None:
-        raise InvalidRequest("logprobs", body.logprobs, "it cannot be combined with echo here")
+def _bias(given: Mapping[str, float]) -> tuple[tuple[int, float], ...]:
+    for token in given:
+        if not (token.isascii() and token.isdigit() and len(token) < 10):
+            raise InvalidRequest("logit_bias", token, "name each token by its id")
+    return tuple((int(token), bias) for token, bias in given.items())

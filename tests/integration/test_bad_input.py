@@ -88,7 +88,6 @@ def test_what_is_no_json_object_is_refused(client: httpx.Client, raw: bytes) -> 
         ("prompt", [1.5]),
         ("prompt", [[]] * 500),
         ("suffix", 3),
-        ("max_tokens", 0),
         ("max_tokens", -5),
         ("max_tokens", 1.5),
         ("max_tokens", "many"),
@@ -113,10 +112,17 @@ def test_what_is_no_json_object_is_refused(client: httpx.Client, raw: bytes) -> 
         ("stream_options", 5),
         ("logprobs", -1),
         ("logprobs", 100),
-        ("best_of", 5),
-        ("presence_penalty", 1.5),
-        ("frequency_penalty", -2),
-        ("logit_bias", {"5": 100}),
+        ("best_of", 0),
+        ("best_of", 10**9),
+        ("presence_penalty", 2.5),
+        ("presence_penalty", "much"),
+        ("frequency_penalty", -2.1),
+        ("logit_bias", {"5": 101}),
+        ("logit_bias", {"x": 1}),
+        ("logit_bias", {"-1": 1}),
+        ("logit_bias", {"640": 1}),
+        ("logit_bias", {"5": None}),
+        ("logit_bias", [5]),
         ("model", 5),
     ],
 )
@@ -291,6 +297,7 @@ def test_random_bodies_never_break_the_gateway(client: httpx.Client) -> None:
     chance = random.Random(3)
     leaves: list[Any] = [None, True, -1, 0, 1, 1.5, 10**20, "", "a", "\x00", [], {}, [1], ["a"]]
     fields = ["prompt", "suffix", "n", "max_tokens", "stop", "stream", "seed", "temperature"]
+    fields += ["best_of", "presence_penalty", "frequency_penalty", "logit_bias"]
     fields += ["top_p", "logprobs", "echo", "model", "segments", "stream_options", "user"]
     for _ in range(300):
         names = chance.sample(fields, chance.randint(0, 6))
