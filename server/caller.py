@@ -86,11 +86,18 @@ def named_user(headers: Mapping[str, str]) -> str:
     Raises:
         InvalidRequest: it is too long or not printable.
     """
-    user = headers.get("x-tabwright-user", "").strip()
+    return checked_user(headers.get("x-tabwright-user", ""), "X-Tabwright-User")
+
+
+def checked_user(name: str, field: str) -> str:
+    """Check a person's name that `field` of a request gives.
+
+    Raises:
+        InvalidRequest: it is too long or not printable.
+    """
+    user = name.strip()
     if len(user) > _USER_CHARS or not user.isprintable():
-        raise InvalidRequest(
-            "X-Tabwright-User", "...", f"give up to {_USER_CHARS} printable characters"
-        )
+        raise InvalidRequest(field, "...", f"give up to {_USER_CHARS} printable characters")
     return user
 
 

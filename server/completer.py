@@ -65,6 +65,8 @@ class Completer:
             request: CompletionRequest, meter: Meter
         ) -> AsyncIterator[AsyncIterator[Suggestion]]:
             async with self.admission.permit(running.caller.share, patient=patient):
+                if running.admitted_at is None:
+                    running.admitted_at = time.perf_counter()
                 prompt = await self._prompt(request)
                 if not (prompt.sampling.max_tokens or prompt.sampling.prompt_logprobs):
                     yield _nothing(prompt)

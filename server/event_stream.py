@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import anyio
@@ -25,12 +25,11 @@ logger = logging.getLogger(__name__)
 
 Emit = Callable[[bytes], Awaitable[None]]
 _LAST_WORDS_S = 5.0  # a client that does not read may not hold a finished request open
-_JSON = (b"content-type", b"application/json")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What went wrong, before a dialect gives it a shape."""
+    """What went wrong, before a dialect gives it a shape. request_id: empty before there is one."""
 
     status: int
     code: str
@@ -38,6 +37,7 @@ class Problem:
     outcome: RequestOutcome
     param: str | None = None
     retry_after_s: float | None = None
+    request_id: str = ""
 
 
 class Dialect(Protocol):
@@ -46,6 +46,10 @@ class Dialect(Protocol):
     @property
     def name(self) -> str:
         """The protocol's name, a metric label."""
+
+    @property
+    def error_type(self) -> str:
+        """The media type of an error answer."""
 
     def error_body(self, problem: Problem) -> Mapping[str, Any]:
         """The JSON object of an error answer or error event."""
@@ -70,6 +74,11 @@ def event(body: Mapping[str, Any]) -> bytes:
     return b"data: " + to_json(body) + b"\n\n"
 
 
+def named_event(name: str, body: Mapping[str, Any]) -> bytes:
+    """Frame one JSON object as a server-sent event with a name."""
+    return b"event: " + name.encode() + b"\n" + event(body)
+
+
 def line(body: Mapping[str, Any]) -> bytes:
     """Frame one JSON object as a line of NDJSON."""
     return to_json(body) + b"\n"
@@ -77,12 +86,13 @@ def line(body: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How a stream separates its objects; errors are framed by it too."""
+    """How a stream separates its objects; `frame` is for errors too."""
 
     media_type: bytes
     frame: Callable[[Mapping[str, Any]], bytes]
 
 
+JSON = "application/json"
 EVENTS = Framing(b"text/event-stream; charset=utf-8", event)
 LINES = Framing(b"application/x-ndjson", line)
 Json = Mapping[str, Any] | Sequence[Any]
@@ -96,30 +106,35 @@ class JsonResponse:
         body: Json,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
+        media_type: str = JSON,
     ) -> None:
         """Render `body`."""
         self.status = status
         self.body = to_json(body)
+        self.media_type = media_type
         self.headers = dict(headers or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         del scope, receive
-        headers = [_JSON, (b"content-length", str(len(self.body)).encode())]
+        headers = [
+            (b"content-type", self.media_type.encode()),
+            (b"content-length", str(len(self.body)).encode()),
+        ]
         headers += [(k.encode(), v.encode()) for k, v in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
 
-def problem_response(dialect: Dialect, problem: Problem, request_id: str = "") -> JsonResponse:
+def problem_response(dialect: Dialect, problem: Problem) -> JsonResponse:
     """Say in `dialect` what went wrong."""
-    headers = {"x-request-id": request_id} if request_id else {}
+    headers = {"x-request-id": problem.request_id} if problem.request_id else {}
     if problem.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(problem.retry_after_s)))
         headers["retry-after-ms"] = str(max(1, round(problem.retry_after_s * 1000)))
     if problem.status in (401, 408, 413):
         headers["connection"] = "close"  # the body was not read to its end, and will not be
-    return JsonResponse(dialect.error_body(problem), problem.status, headers)
+    return JsonResponse(dialect.error_body(problem), problem.status, headers, dialect.error_type)
 
 
 class Answer:
@@ -149,12 +164,14 @@ class Answer:
         problem = await _run(self._reception, self._running, receive, work)
         if self._running.reason is EndReason.DISCONNECT:
             return
-        request_id = self._running.alias or self._running.request_id
-        headers = {"x-request-id": request_id, "x-tabwright-source": self._running.source}
+        headers = {
+            "x-request-id": self._running.shown_id,
+            "x-tabwright-source": self._running.source,
+        }
         response = (
             JsonResponse(body, headers=headers)
             if problem is None
-            else problem_response(self._dialect, problem, request_id)
+            else problem_response(self._dialect, problem)
         )
         with anyio.move_on_after(_LAST_WORDS_S):
             await response(scope, receive, send)
@@ -203,20 +220,18 @@ class EventStream:
             if problem is None:
                 await emit(self._last)
             elif not self._started:
-                request_id = self._running.alias or self._running.request_id
-                await problem_response(self._dialect, problem, request_id)(scope, receive, send)
+                await problem_response(self._dialect, problem)(scope, receive, send)
                 return
             else:
                 await emit(self._framing.frame(self._dialect.error_body(problem)))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _start(self) -> dict[str, Any]:
-        request_id = self._running.alias or self._running.request_id
         headers = [
             (b"content-type", self._framing.media_type),
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),  # nginx would collect the pieces otherwise
-            (b"x-request-id", request_id.encode()),
+            (b"x-request-id", self._running.shown_id.encode()),
             (b"x-tabwright-source", self._running.source.encode()),
         ]
         return {"type": "http.response.start", "status": 200, "headers": headers}
@@ -251,4 +266,4 @@ async def _run(
             "tokens": running.tokens,
         },
     )
-    return problem
+    return replace(problem, request_id=running.shown_id) if problem else None

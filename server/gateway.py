@@ -102,10 +102,15 @@ class Gateway:
                 f"the model {shown!r} does not exist; this gateway serves {self.artifact.name!r}"
             )
 
-    def open(self, protocol: str, prefix: str, call: Call) -> Running:
-        """Give a call its identity; a session counts only if our header names it."""
-        alias = call.headers.get("x-request-id", "")
-        session = call.headers.get("x-tabwright-session", "")
+    def open(
+        self, protocol: str, prefix: str, call: Call, *, session: str = "", request_id: str = ""
+    ) -> Running:
+        """Give a call its identity; a session counts only if our header or our protocol names it.
+
+        session, request_id: from the body, where a protocol has them; the headers come second.
+        """
+        alias = request_id or call.headers.get("x-request-id", "")
+        session = session or call.headers.get("x-tabwright-session", "")
         if session and not _SESSION.fullmatch(session):
             raise InvalidRequest(
                 "X-Tabwright-Session", session, "give up to 128 printable ASCII characters"

@@ -55,7 +55,7 @@ class Running:
     """One request on its way.
 
     `tokens` are those generated for it alone; they and `first_token_at` are written by the
-    completer, and so is `source`.
+    completer, and so are `source` and `admitted_at`, when it first got a slot of its own.
     """
 
     request_id: str
@@ -68,11 +68,17 @@ class Running:
     tokens: int = 0
     source: Source = Source.ENGINE
     started_at: float = field(default_factory=time.perf_counter)
+    admitted_at: float | None = None
     first_token_at: float | None = None
     reason: EndReason | None = None
     done: bool = False
     _older: Running | None = None
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    @property
+    def shown_id(self) -> str:
+        """The id that the client knows it by: its own if it gave one."""
+        return self.alias or self.request_id
 
     def supersede(self) -> None:
         """End the older request of this session, once what it still generates has been joined."""
@@ -138,9 +144,9 @@ class Inflight:
         """The running requests with this id, ours or the client's."""
         return [r for r in self._running if request_id in (r.request_id, r.alias)]
 
-    def cancel(self, request_id: str) -> int:
-        """End the requests with this id; return how many there were."""
-        found = self.find(request_id)
+    def cancel(self, request_id: str, key: str | None = None) -> int:
+        """End the requests with this id, of one API key only if it is given; return how many."""
+        found = [r for r in self.find(request_id) if key is None or r.caller.key == key]
         for running in found:
             running.end(EndReason.REQUESTED)
         return len(found)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from starlette.types import ASGIApp
 
 from server.choices import Choice, collect, generate, spread
-from server.event_stream import Answer, Emit, EventStream, Json, JsonResponse, Problem, event
+from server.event_stream import JSON, Answer, Emit, EventStream, Json, JsonResponse, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
 from server.health import engine_fault
 from server.inflight import Running
@@ -74,6 +74,7 @@ class LlamaCpp:
     """Serves the protocol."""
 
     name = "llamacpp"
+    error_type = JSON
 
     def __init__(self, gateway: Gateway) -> None:
         """Serve with the parts of `gateway`."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.choices import Choice, collect, generate, spread
-from server.event_stream import LINES, Answer, Emit, EventStream, JsonResponse, Problem, line
+from server.event_stream import JSON, LINES, Answer, Emit, EventStream, JsonResponse, Problem, line
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
 from server.templates import understood
@@ -72,6 +72,7 @@ class Ollama:
     """Serves the protocol."""
 
     name = "ollama"
+    error_type = JSON
 
     def __init__(self, gateway: Gateway) -> None:
         """Serve with the parts of `gateway`."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from server.best_of import best_of
 from server.choices import Choice, generate, spread
 from server.engines.limits import REFUSAL
-from server.event_stream import Answer, Emit, EventStream, JsonResponse, Problem, event
+from server.event_stream import JSON, Answer, Emit, EventStream, JsonResponse, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
 from server.templates import understood
@@ -74,6 +74,7 @@ class OpenAI:
     """Serves the protocol."""
 
     name = "openai"
+    error_type = JSON
 
     def __init__(self, gateway: Gateway) -> None:
         """Serve with the parts of `gateway`."""

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.types import Receive, Scope, Send
 
 from server.choices import generate, spread
-from server.event_stream import Answer, JsonResponse, Problem
+from server.event_stream import JSON, Answer, JsonResponse, Problem
 from server.gateway import Call, Gateway, Route, read_wire
 from server.metrics import EventKind
 from server.wire import Number, repository_name
@@ -76,6 +76,7 @@ class Tabby:
     """Serves the protocol."""
 
     name = "tabby"
+    error_type = JSON
 
     def __init__(self, gateway: Gateway) -> None:
         """Serve with the parts of `gateway`."""

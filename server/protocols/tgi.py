@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from server.choices import Choice, collect, generate, spread
-from server.event_stream import Answer, Emit, EventStream, Problem, event
+from server.event_stream import JSON, Answer, Emit, EventStream, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
 from server.templates import understood
@@ -61,6 +61,7 @@ class Tgi:
     """Serves the protocol."""
 
     name = "tgi"
+    error_type = JSON
 
     def __init__(self, gateway: Gateway) -> None:
         """Serve with the parts of `gateway`."""

@@ -33,6 +33,7 @@ class Entry:
     stream_path: str | None = None
     done: bytes = b""
     media_type: str = "text/event-stream"
+    error_type: str = "application/json"
     fills: bool = True
     named: bool = True
     empty_is_load: bool = False
@@ -164,7 +165,42 @@ def openai_entry(path: str, *, named: bool = True) -> Entry:
     )
 
 
+def native_error(body: Any, status: int) -> str:
+    assert set(body) == {"type", "title", "status", "detail", "code", "field", "request_id"}
+    assert body["type"] == "about:blank"
+    assert body["title"]
+    assert body["status"] == status
+    return str(body["detail"])
+
+
+def native_body(prefix: str, suffix: str, stream: bool) -> Body:
+    asked = {"prefix": prefix, "suffix": suffix, "max_tokens": 64, "path": "src/a.py"}
+    snippets = [{"path": "b.py", "text": "x = 1", "score": 0.5}]
+    return asked | {"snippets": snippets} | ({} if stream else {"stream": False})
+
+
 PLAIN = (
+    Entry(
+        "native",
+        "/v1/suggestions",
+        native_body,
+        text=lambda answer: str(answer["choices"][0]["text"]),
+        piece=lambda event: str(event.get("text", "")),
+        error=native_error,
+        error_type="application/problem+json",
+        wrong={
+            "prefix": 7,
+            "snippets": "a",
+            "session": "a b",
+            "request_id": "a/b",
+            "user": "a\nb",
+            "n": 10**9,
+            "stream": "yes",
+            "postprocess": "none",
+            "eagerness": {"min_confidence": 2, "lines": "many"},
+            "deadline_ms": 0,
+        },
+    ),
     Entry(
         "tabby",
         "/v1/completions",

@@ -49,13 +49,14 @@ def ask_stream(live: LiveGateway, entry: Entry) -> httpx.Response:
 
 def objects(answer: httpx.Response) -> list[Any]:
     """The JSON objects of a stream, server-sent events or lines."""
-    lines = (line.removeprefix("data: ") for line in answer.content.decode().split("\n"))
+    rows = (row for row in answer.content.decode().split("\n") if not row.startswith("event: "))
+    lines = (row.removeprefix("data: ") for row in rows)
     return [json.loads(line) for line in lines if line and line != "[DONE]"]
 
 
 def refused(entry: Entry, answer: httpx.Response, status: int) -> str:
     assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["content-type"] == entry.error_type
     message = entry.error(answer.json(), status)
     assert message
     return message
