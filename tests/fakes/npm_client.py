@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import json
+import queue
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import CLIENTS
+from tests.fakes.live_gateway import PATIENCE_S
 
 
 class ClientError(Exception):
@@ -39,6 +42,9 @@ class NpmClient:
             env={"HOME": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin", "NO_PROXY": "*"},
             text=True,
         )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._listen, name=f"{module}-client")
+        self._reader.start()
         self._id = 0
         self._pieces: dict[int, list[Any]] = {}
         self._ends: dict[int, dict[str, Any]] = {}
@@ -79,15 +85,30 @@ class NpmClient:
         self.end(number)
         return self._pieces[number]
 
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream
+            stream.close()
+
     def _write(self, message: dict[str, Any]) -> None:
         assert self.process.stdin
         self.process.stdin.write(json.dumps(message) + "\n")
         self.process.stdin.flush()
 
-    def _read(self) -> None:
+    def _listen(self) -> None:
         assert self.process.stdout
-        line = self.process.stdout.readline()
-        assert line, "the client died"
+        for line in self.process.stdout:
+            self._lines.put(line)
+
+    def _read(self) -> None:
+        try:
+            line = self._lines.get(timeout=PATIENCE_S)
+        except queue.Empty:
+            raise AssertionError(f"the client said nothing; exit {self.process.poll()}") from None
         message = json.loads(line)
         if "piece" in message:
             self._pieces[message["id"]].append(message["piece"])
@@ -102,8 +123,4 @@ def npm_client(module: str, home: Path) -> Iterator[NpmClient]:
     try:
         yield client
     finally:
-        client.process.kill()
-        client.process.wait()
-        for stream in (client.process.stdin, client.process.stdout):
-            assert stream
-            stream.close()
+        client.close()
