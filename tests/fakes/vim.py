@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.fakes.live_gateway import PATIENCE_S
 # The plug-in says whether a suggestion is shown; the mark file tells it to the test.
 _VIMRC = """
 set nocompatible nobackup noswapfile viminfo= noautoindent backspace=indent,eol,start
-let g:llama_config = {config}
+{config}
 let &runtimepath .= ',' . {plugin}
 source {plugin_file}
 function! s:mark(timer)
@@ -35,14 +35,14 @@ call timer_start(20, function('s:mark'), {{'repeat': -1}})
 class Vim:
     """One running Vim on one file."""
 
-    def __init__(self, folder: Path, plugin: Path, text: str, config: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, plugin: Path, text: str, config: str) -> None:
         self.file = folder / "total.py"
         self.file.write_text(text, encoding="utf-8")
         self._shown = folder / "shown"
         vimrc = folder / "vimrc"
         vimrc.write_text(
             _VIMRC.format(
-                config=json.dumps(config),
+                config=config,
                 plugin=json.dumps(str(plugin)),
                 plugin_file=plugin / "plugin" / "llama.vim",
                 shown=json.dumps(str(self._shown)),
@@ -97,8 +97,8 @@ class Vim:
 
 
 @contextmanager
-def vim_with_llama(folder: Path, text: str, config: Mapping[str, object]) -> Iterator[Vim]:
-    """Run Vim with llama.vim from `LLAMA_VIM` and nobody's settings."""
+def vim_with_llama(folder: Path, text: str, config: str) -> Iterator[Vim]:
+    """Run Vim with llama.vim from `LLAMA_VIM`; `config` is all there is of a vimrc."""
     vim = Vim(folder, Path(os.environ["LLAMA_VIM"]), text, config)
     try:
         yield vim

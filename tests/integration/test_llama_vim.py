@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tabwright.artifact import ModelArtifact
 from tests.fakes.live_gateway import LiveGateway, live_gateway
 from tests.fakes.vim import vim_with_llama
+from tests.repository.editor_snippets import snippets
 
 pytestmark = pytest.mark.needs("llama.vim")
 
@@ -40,13 +42,18 @@ class Statuses:
         return outer
 
 
+def configured(live: LiveGateway, **more: object) -> str:
+    return "let g:llama_config = " + json.dumps({"endpoint_fim": f"{live.url}/infill", **more})
+
+
 def served(live: LiveGateway, outcome: str = "ok") -> float:
     return live.counted("tabwright_requests_total", protocol="llamacpp", outcome=outcome)
 
 
 def test_a_suggestion_is_shown_and_accepted(tiny: ModelArtifact, tmp_path: Path) -> None:
     with live_gateway(tiny, options={"answer": ANSWER}, api_key="key", **GREEDY) as live:
-        config = {"endpoint_fim": f"{live.url}/infill", "api_key": "key"}
+        (documented,) = snippets("vim", section="llama.vim")
+        config = documented.pointed_at(live.url, "tiny", "key")
         with vim_with_llama(tmp_path, TEXT, config) as vim:
             vim.press("jo    for i in range(")
             vim.wait_shown()
@@ -59,7 +66,7 @@ def test_a_suggestion_is_shown_and_accepted(tiny: ModelArtifact, tmp_path: Path)
 
 def test_one_line_may_be_accepted(tiny: ModelArtifact, tmp_path: Path) -> None:
     with live_gateway(tiny, options={"answer": ANSWER}, **GREEDY) as live:
-        config = {"endpoint_fim": f"{live.url}/infill", "keymap_fim_accept_line": "<C-L>"}
+        config = configured(live, keymap_fim_accept_line="<C-L>")
         with vim_with_llama(tmp_path, TEXT, config) as vim:
             vim.press("jo    for i in range(")
             vim.wait_shown()
@@ -73,7 +80,7 @@ def test_yanked_text_warms_the_cache_and_then_comes_with_requests(
     statuses = Statuses()
     options = {"answer": ANSWER}
     with live_gateway(tiny, options=options, wrap=statuses.watch, **GREEDY) as live:
-        config = {"endpoint_fim": f"{live.url}/infill", "ring_update_ms": 50}
+        config = configured(live, ring_update_ms=50)
         with vim_with_llama(tmp_path, TEXT * 3, config) as vim:
             vim.press("yG")
             live.wait(lambda: bool(statuses.seen), "the cache was warmed")
@@ -88,7 +95,7 @@ def test_yanked_text_warms_the_cache_and_then_comes_with_requests(
 
 def test_a_wrong_key_shows_nothing_and_harms_nothing(tiny: ModelArtifact, tmp_path: Path) -> None:
     with live_gateway(tiny, options={"answer": ANSWER}, api_key="key", **GREEDY) as live:
-        config = {"endpoint_fim": f"{live.url}/infill", "api_key": "wrong"}
+        config = configured(live, api_key="wrong")
         with vim_with_llama(tmp_path, TEXT, config) as vim:
             vim.press("jo    x = ")
             live.wait(lambda: served(live, "caller_error") >= 1, "the key was refused")

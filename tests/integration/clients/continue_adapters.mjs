@@ -1,5 +1,6 @@
 // What Continue speaks to servers with. `model` is an entry of `models:` in its config.yaml.
 
+import { configYamlSchema } from "@continuedev/config-yaml";
 import { constructLlmApi } from "@continuedev/openai-adapters";
 
 export async function fim({ model, body }, signal, piece) {
@@ -19,4 +20,9 @@ export async function complete({ model, body }, signal) {
 
 export async function models({ model }) {
   return await constructLlmApi(model).list();
+}
+
+export function check({ config }) {
+  configYamlSchema.parse(config);
+  return true;
 }
