@@ -70,6 +70,10 @@ def test_prompts_that_continue_laid_out_are_continued(
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
     whole = adapters.call("complete", model=model(live, provider), body=body)
     assert whole["choices"][0]["text"] == ANSWER
+    # The tags are understood: the engine gets what it gets for the same prefix and suffix.
+    apart = body | {"prompt": "a", "suffix": "b"}
+    same = adapters.call("complete", model=model(live, provider), body=apart)
+    assert whole["usage"]["prompt_tokens"] == same["usage"]["prompt_tokens"]
 
 
 def test_usage_comes_only_when_asked_for(adapters: NpmClient, live: LiveGateway) -> None:
