@@ -78,7 +78,7 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
 
     Answers that several requests may share are generated in `tasks`, to be cancelled at the end.
     """
-    metrics = Metrics()
+    metrics = Metrics(engine.artifact.name)
     inflight = Inflight(metrics.ended)
     admission = Admission(settings.max_running, settings.max_waiting)
     prompts = PromptBuilder(engine.artifact, engine.max_context, settings.snippet_share)

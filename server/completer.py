@@ -8,9 +8,10 @@ HTTP and metrics are not known here.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -20,9 +21,11 @@ from server.admission import Admission
 from server.chain import Chain
 from server.inflight import Running
 from server.prompt import BuiltPrompt, PromptBuilder
+from server.timing import Stage, Timing
 from server.typeahead import TypeAhead, reusable
 from tabwright.engine import CompletionEngine, Tokens
 from tabwright.errors import EngineFailed
+from tabwright.languages import language_label
 from tabwright.request import CompletionRequest, Finish, Suggestion, Usage
 
 _LONG_TEXT = 50_000  # tokenising more would hold up every other request for milliseconds
@@ -33,6 +36,7 @@ class Meter(Protocol):
 
     tokens: int
     first_token_at: float | None
+    timings: list[Timing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +61,11 @@ class Completer:
             EngineFailed: it died on the way; also while iterating.
         """
         fill = request.suffix is not None
+        running.language = language_label(request.language, request.path)
         if fill and running.wishes.eagerness.delay_ms:
             await anyio.sleep(running.wishes.eagerness.delay_ms / 1000)
 
-        @asynccontextmanager
-        async def generate(
-            request: CompletionRequest, meter: Meter
-        ) -> AsyncIterator[AsyncIterator[Suggestion]]:
-            async with self.admission.permit(running.caller.share, patient=patient):
-                if running.admitted_at is None:
-                    running.admitted_at = time.perf_counter()
-                prompt = await self._prompt(request)
-                if not (prompt.sampling.max_tokens or prompt.sampling.prompt_logprobs):
-                    yield _nothing(prompt)
-                    return
-                async with (
-                    self.engine.stream(prompt.ids, prompt.sampling) as tokens,
-                    aclosing(self._pieces(request, running, prompt, tokens, meter)) as pieces,
-                ):
-                    yield pieces
-
+        generate = partial(self._generate, running=running, patient=patient)
         if self.typeahead is not None and reusable(request, running):
             async with self.typeahead.listen(request, running, generate) as pieces:
                 yield pieces
@@ -86,6 +75,27 @@ class Completer:
             self.typeahead.make_room()
         async with generate(request, running) as pieces:
             yield pieces
+
+    @asynccontextmanager
+    async def _generate(
+        self, request: CompletionRequest, meter: Meter, *, running: Running, patient: bool
+    ) -> AsyncIterator[AsyncIterator[Suggestion]]:
+        with _timed(meter) as timing:
+            async with self.admission.permit(running.caller.share, patient=patient):
+                timing.end(Stage.ADMISSION)
+                prompt = await self._prompt(request)
+                timing.prompt_tokens = len(prompt.ids)
+                timing.end(Stage.PROMPT)
+                if not (prompt.sampling.max_tokens or prompt.sampling.prompt_logprobs):
+                    yield _nothing(prompt)
+                    return
+                async with (
+                    self.engine.stream(prompt.ids, prompt.sampling) as tokens,
+                    aclosing(
+                        self._pieces(request, running, prompt, tokens, meter, timing)
+                    ) as pieces,
+                ):
+                    yield pieces
 
     async def _prompt(self, request: CompletionRequest) -> BuiltPrompt:
         if request.suffix is None and len(request.prefix) > _LONG_TEXT:
@@ -99,6 +109,7 @@ class Completer:
         prompt: BuiltPrompt,
         tokens: AsyncIterator[Tokens],
         meter: Meter,
+        timing: Timing,
     ) -> AsyncGenerator[Suggestion, None]:
         text_of = self.engine.artifact.tokenizer.detokenizer(prompt.ids)
         chain = Chain(request, running.wishes)
@@ -106,8 +117,11 @@ class Completer:
         generated = 0
         told = Suggestion("")
         async for new in tokens:
+            start = time.perf_counter()
             if meter.first_token_at is None:
-                meter.first_token_at = time.perf_counter()
+                meter.first_token_at = start
+            if Stage.PREFILL not in timing.spans:
+                timing.first_token(new.queued_s)
             meter.tokens += len(new.ids)
             generated += len(new.ids)
             told = _joined(told, new)
@@ -120,7 +134,9 @@ class Completer:
             if ending and not stopped:
                 text += chain.flush()
             finish = Finish.STOP if stopped else ending
+            timing.postprocess_s += time.perf_counter() - start
             if finish:
+                timing.end(Stage.DECODE)
                 usage = Usage(len(prompt.ids), generated)
                 yield replace(told, text=text, finish=finish, usage=usage)
                 return
@@ -144,6 +160,19 @@ def _joined(told: Suggestion, new: Tokens) -> Suggestion:
         alternatives=told.alternatives + new.alternatives,
         prompt=new.prompt or told.prompt,
     )
+
+
+@contextmanager
+def _timed(meter: Meter) -> Iterator[Timing]:
+    timing = Timing()
+    meter.timings.append(timing)
+    try:
+        yield timing
+    except anyio.get_cancelled_exc_class():
+        timing.cut()
+        raise
+    finally:
+        timing.close()
 
 
 class _AnswerLimit:

@@ -15,6 +15,7 @@ from dataclasses import replace
 import anyio
 
 from server.inflight import Running
+from server.timing import Timing
 from tabwright.request import Finish, Suggestion
 
 Pieces = AbstractAsyncContextManager[AsyncIterator[Suggestion]]
@@ -29,6 +30,7 @@ class Generation:
         self.finish: Finish | None = None
         self.tokens = 0
         self.first_token_at: float | None = None
+        self.timings: list[Timing] = []
         self.ended = False
         self.listened = False
         self._pieces: list[Suggestion] = []

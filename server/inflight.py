@@ -25,7 +25,9 @@ import anyio
 from starlette.types import Receive
 
 from server.caller import Caller, Wishes
+from server.timing import Stage, Timing
 from tabwright.errors import Unavailable
+from tabwright.languages import OTHER_LANGUAGE
 
 
 class EndReason(StrEnum):
@@ -54,8 +56,8 @@ class ShuttingDown(Unavailable):
 class Running:
     """One request on its way.
 
-    `tokens` are those generated for it alone; they and `first_token_at` are written by the
-    completer, and so are `source` and `admitted_at`, when it first got a slot of its own.
+    `tokens` are those generated for it alone, and `timings` has an entry for each generation that
+    it started; they, `first_token_at`, `source` and `language` are written by the completer.
     """
 
     request_id: str
@@ -67,8 +69,9 @@ class Running:
     wishes: Wishes = field(default_factory=Wishes)
     tokens: int = 0
     source: Source = Source.ENGINE
+    language: str = OTHER_LANGUAGE
+    timings: list[Timing] = field(default_factory=list)
     started_at: float = field(default_factory=time.perf_counter)
-    admitted_at: float | None = None
     first_token_at: float | None = None
     reason: EndReason | None = None
     done: bool = False
@@ -79,6 +82,12 @@ class Running:
     def shown_id(self) -> str:
         """The id that the client knows it by: its own if it gave one."""
         return self.alias or self.request_id
+
+    @property
+    def admitted_at(self) -> float | None:
+        """When it first got a slot of its own; None where it never needed one."""
+        spans = [timing.spans.get(Stage.ADMISSION) for timing in self.timings]
+        return min((span.end for span in spans if span), default=None)
 
     def supersede(self) -> None:
         """End the older request of this session, once what it still generates has been joined."""

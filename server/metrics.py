@@ -1,7 +1,8 @@
-"""What the gateway counts, in Prometheus form.
+"""What the gateway counts, in Prometheus form. What each means: `docs/operations.md`.
 
-Label sets are closed: protocols, outcomes and reasons are ours, nothing of a request's text or name
-becomes a label. Each `Metrics` has its own registry, so two gateways in one process do not mix.
+Label sets are closed: protocols, languages of the table, outcomes and reasons are ours, the variant
+is the model's name; nothing of a request's text or name becomes a label. Each `Metrics` has its own
+registry, so two gateways in one process do not mix.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -16,9 +18,14 @@ from server.admission import Admission
 from server.inflight import EndReason, Running, Source
 from server.typeahead import TypeAhead
 from tabwright.engine import CompletionEngine
+from tabwright.languages import OTHER_LANGUAGE
 
 _UNUSED = "speculation"  # a reason of waste beside those of `EndReason`
-_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
+# From a millisecond, a hit of type-ahead, to the default deadline; densest where typing feels it.
+_SECONDS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5),
+    *(0.75, 1, 1.5, 2, 3, 5, 10, 30, 60),
+)
 
 
 class RequestOutcome(StrEnum):
@@ -43,46 +50,41 @@ class EventKind(StrEnum):
 class Metrics:
     """Counters, histograms and gauges of one gateway."""
 
-    def __init__(self) -> None:
-        """Start at zero."""
-        self.registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "tabwright_requests", "Completion requests", ("protocol", "outcome"), registry=registry
+    def __init__(self, variant: str) -> None:
+        """Start at zero; `variant` is the model that is served."""
+        self.registry = CollectorRegistry()
+        self._variant = variant
+        count = partial(Counter, registry=self.registry)
+        self._requests = count(
+            "tabwright_requests",
+            "Completion requests",
+            ("protocol", "language", "variant", "outcome"),
         )
-        self._cancels = Counter(
-            "tabwright_cancels", "Requests ended early", ("reason",), registry=registry
-        )
-        self._wasted = Counter(
+        self._cancels = count("tabwright_cancels", "Requests ended early", ("reason",))
+        self._wasted = count(
             "tabwright_wasted_tokens",
             "Tokens generated for requests that were ended early",
             ("reason",),
-            registry=registry,
         )
-        self._generated = Counter(
-            "tabwright_generated_tokens", "Tokens generated", registry=registry
+        self._generated = count("tabwright_generated_tokens", "Tokens generated")
+        self._prompted = count("tabwright_prompt_tokens", "Tokens of all prompts")
+        self._sources = count(
+            "tabwright_suggestions", "Answers by where they came from", ("source",)
         )
-        self._sources = Counter(
-            "tabwright_suggestions",
-            "Answers by where they came from",
-            ("source",),
-            registry=registry,
+        self._events = count("tabwright_editor_events", "Reports by editors", ("kind",))
+        time_of = partial(Histogram, registry=self.registry, buckets=_SECONDS)
+        self._stages = time_of(
+            "tabwright_stage_seconds", "Stages of a generation", ("protocol", "stage")
         )
-        self._events = Counter(
-            "tabwright_editor_events", "Reports by editors", ("kind",), registry=registry
-        )
-        self._first_token = Histogram(
+        self._first_token = time_of(
             "tabwright_time_to_first_token_seconds",
             "From the parsed request to the first token",
             ("protocol",),
-            registry=registry,
-            buckets=_SECONDS,
         )
-        self._duration = Histogram(
+        self._duration = time_of(
             "tabwright_request_seconds",
             "From the parsed request to the end of the answer",
             ("protocol",),
-            registry=registry,
-            buckets=_SECONDS,
         )
         for reason in EndReason:
             self._cancels.labels(reason)
@@ -95,19 +97,26 @@ class Metrics:
 
     def finished(self, running: Running, outcome: RequestOutcome) -> None:
         """Count one request with its times."""
-        self.refused(running.protocol, outcome)
+        protocol = running.protocol
+        self.refused(protocol, outcome, running.language)
         self._generated.inc(running.tokens)
         if outcome is RequestOutcome.OK:
             self._sources.labels(running.source).inc()
         elapsed = time.perf_counter() - running.started_at
-        self._duration.labels(running.protocol).observe(elapsed)
+        self._duration.labels(protocol).observe(elapsed)
         if running.first_token_at is not None:
             first = running.first_token_at - running.started_at
-            self._first_token.labels(running.protocol).observe(first)
+            self._first_token.labels(protocol).observe(first)
+        for timing in running.timings:
+            self._prompted.inc(timing.prompt_tokens)
+            for stage, seconds in timing.seconds().items():
+                self._stages.labels(protocol, stage).observe(seconds)
 
-    def refused(self, protocol: str, outcome: RequestOutcome) -> None:
+    def refused(
+        self, protocol: str, outcome: RequestOutcome, language: str = OTHER_LANGUAGE
+    ) -> None:
         """Count one request that never started."""
-        self._requests.labels(protocol, outcome).inc()
+        self._requests.labels(protocol, language, self._variant, outcome).inc()
 
     def ended(self, reason: EndReason, wasted_tokens: int) -> None:
         """Count one request that was ended early."""

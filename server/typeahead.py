@@ -107,6 +107,7 @@ class TypeAhead:
                     return
         self.make_room()
         entry = self._start(context, request, start, guessed=False)
+        entry.generation.timings = running.timings  # whoever starts it shows where the time went
         with entry.generation.listener(running):
             running.supersede()
             async with aclosing(entry.generation.pieces(running, 0)) as pieces:

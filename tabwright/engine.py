@@ -21,6 +21,7 @@ class Tokens:
     A stop token ends the stream and is not among `ids`, so the last piece may be empty.
     alternatives: a ranking for each of `ids`, where the request asks for them. prompt: on the first
     piece, where the request asks for `prompt_logprobs`.
+    queued_s: how long the request had waited before the engine began with it.
     """
 
     ids: tuple[int, ...]
@@ -28,6 +29,7 @@ class Tokens:
     finish: Finish | None = None
     alternatives: tuple[Ranking, ...] = ()
     prompt: ScoredPrompt | None = None
+    queued_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

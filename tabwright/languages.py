@@ -18,6 +18,8 @@ from typing import Any
 from tabwright.errors import ConfigError, UnknownLanguage
 
 # `env` and the options it may have, before the interpreter: `#!/usr/bin/env -S python3 -u`.
+OTHER_LANGUAGE = "other"  # what is in no row
+
 _SHEBANG = re.compile(r"^#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+|\w+=\S*\s+)*(?:\S*/)?)?([^\s/]+)")
 _VERSION = re.compile(r"[\d.]+$")
 _LISTS = ("aliases", "extensions", "filenames", "shebangs", "top_level")
@@ -119,6 +121,16 @@ def languages() -> Languages:
     """Load the table that ships with the package, once."""
     text = resources.files("tabwright").joinpath("languages.toml").read_text(encoding="utf-8")
     return Languages(tomllib.loads(text))
+
+
+def language_label(name: str | None, path: str | None) -> str:
+    """Say which row a file belongs to, by what its editor calls it or by its path, or "other".
+
+    Whatever is asked, the answer is one of a closed set, so it may label a metric.
+    """
+    row = languages().find(name) if name else None
+    row = row or (languages().of_path(path) if path else None)
+    return row.name if row else OTHER_LANGUAGE
 
 
 def _row(name: str, fields: Mapping[str, Any]) -> Language:

@@ -10,6 +10,7 @@ Read `Line.join` first.
 from __future__ import annotations
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -48,6 +49,8 @@ class Ticket:
         self.granted = granted
         self.blocks = blocks_for(len(prompt) + granted)
         self.state = State.WAITING
+        self.queued_s = 0.0
+        self._joined_at = time.perf_counter()
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._alternatives: list[Ranking] = []
@@ -56,6 +59,11 @@ class Ticket:
         self._error: TabwrightError | None = None
         self._news: anyio.Event | None = None
         self._ended = False
+
+    def begin(self) -> None:
+        """Leave the line and run."""
+        self.state = State.RUNNING
+        self.queued_s = time.perf_counter() - self._joined_at
 
     def push(self, new: Tokens) -> None:
         """Hand new tokens to the reader."""
@@ -109,6 +117,7 @@ class Ticket:
             self._finish,
             tuple(self._alternatives),
             self._scores,
+            self.queued_s,
         )
         self._ended = self._finish is not None
         self._ids, self._logprobs, self._alternatives, self._scores = [], [], [], None
@@ -162,7 +171,7 @@ class Line:
         """Start those at the head of the line who fit."""
         while self.waiting and self._fits(self.waiting[0]):
             ticket = self.waiting.popleft()
-            ticket.state = State.RUNNING
+            ticket.begin()
             self.running[ticket.number] = ticket
             self.blocks_used += ticket.blocks
             self._start(ticket)

@@ -215,15 +215,16 @@ class _Recital:
             await self._ticket.wait()
         await anyio.lowlevel.checkpoint()
         self._ticket.raise_failure()
+        queued_s = self._ticket.queued_s
         prompt = self._scores.prompt() if self._position == 0 else None
         if self._ticket.granted == 0:
-            return self._end(Tokens((), (), Finish.LENGTH, prompt=prompt))
+            return self._end(Tokens((), (), Finish.LENGTH, prompt=prompt, queued_s=queued_s))
         if self._position >= len(self._answer):
-            return self._end(Tokens((), (), Finish.STOP, prompt=prompt))
+            return self._end(Tokens((), (), Finish.STOP, prompt=prompt, queued_s=queued_s))
         written = self._answer[self._position]
         chosen = self._scores.choose(written)
         if chosen in self._ticket.sampling.stop_token_ids:
-            return self._end(Tokens((), (), Finish.STOP, prompt=prompt))
+            return self._end(Tokens((), (), Finish.STOP, prompt=prompt, queued_s=queued_s))
         await self._engine.token(self._ticket, self._position)
         self._position += 1
         ended = self._position == self._ticket.granted
@@ -233,6 +234,7 @@ class _Recital:
             Finish.LENGTH if ended else None,
             self._scores.alternatives(written),
             prompt,
+            queued_s,
         )
         return self._end(tokens) if ended else tokens
 

@@ -72,7 +72,10 @@ def test_metrics_have_closed_labels_and_nothing_of_the_request(
     text = client.get("/metrics").text
     assert secret not in text
     labels = set(re.findall(r"(\w+)=\"", text))
-    assert labels == {"protocol", "outcome", "reason", "source", "kind", "le"}
+    assert labels == {
+        *("protocol", "language", "variant", "outcome", "reason"),
+        *("source", "kind", "stage", "le"),
+    }
     assert live.counted("tabwright_requests_total", protocol="openai", outcome="ok") >= 1
     assert live.counted("tabwright_requests_total", protocol="openai", outcome="caller_error") >= 1
     assert 'tabwright_time_to_first_token_seconds_count{protocol="openai"}' in text
