@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp
 
 from server.admission import Admission, Unauthorized, check_key
@@ -39,6 +40,7 @@ from server.prompt import ContextTooLong, PromptBuilder
 from server.protocols import PROTOCOLS
 from server.settings import ServerSettings
 from server.typeahead import TypeAhead, TypeAheadLimits
+from server.visits import Visits, answered
 from tabwright import __version__
 from tabwright.engine import CompletionEngine
 from tabwright.errors import (
@@ -101,6 +103,10 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     _describe(app, paths)
     spoken = {path: rows[-1][0] for (_, path), rows in paths.items()}
     _speak_where_no_route_does(app, spoken, protocols[-1])
+    templates = {
+        route.endpoint: route.path for route in app.routes if isinstance(route, StarletteRoute)
+    }
+    app.add_middleware(Visits, templates=templates)
     return app
 
 
@@ -171,6 +177,7 @@ def _add_route(app: FastAPI, gateway: Gateway, rows: Sequence[Row]) -> None:
         except TabwrightError as error:
             problem = problem_of(error)
             gateway.reception.metrics.refused(protocol.name, problem.outcome)
+            answered(protocol.name, problem.outcome)
             return problem_response(protocol, problem)
         except ClientDisconnect:
             return Response(status_code=_CANCELLED_STATUS)  # nobody reads it

@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     add_flags(parser, ServerSettings)
     config, flags = parse_flags(parser, argv)
     settings = load_settings(ServerSettings, "server", flags, os.environ, config)
-    log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.log_format)
     anyio.run(serve, settings, partial(_announce, settings), backend_options=loop_options())
     return 0
 

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.inflight import EndReason, Inflight, Running
 from server.metrics import Metrics, RequestOutcome
+from server.visits import answered, received
 from tabwright.errors import TabwrightError
 
 logger = logging.getLogger(__name__)
@@ -242,6 +243,7 @@ async def _run(
 ) -> Problem | None:
     """Run `work` in the request's scope and count how it ended."""
     problem: Problem | None = None
+    received(running)
     try:
         reason = await reception.inflight.run(running, receive, work)
         if reason is not None:
@@ -249,21 +251,11 @@ async def _run(
     except TabwrightError as error:
         problem = reception.problem_of(error)
         if problem.status >= 500:
-            logger.warning(
-                "request failed", extra={"request_id": running.request_id, "code": problem.code}
-            )
+            logger.warning("request failed", extra={"code": problem.code})
     except Exception:  # process boundary: the client gets its dialect's error, we get the trace
-        logger.exception("request broke", extra={"request_id": running.request_id})
+        logger.exception("request broke")
         problem = reception.problem_of(None)
     outcome = problem.outcome if problem else RequestOutcome.OK
     reception.metrics.finished(running, outcome)
-    logger.debug(
-        "request done",
-        extra={
-            "request_id": running.request_id,
-            "protocol": running.protocol,
-            "outcome": outcome.value,
-            "tokens": running.tokens,
-        },
-    )
+    answered(running.protocol, outcome)
     return replace(problem, request_id=running.shown_id) if problem else None

@@ -116,6 +116,9 @@ class ServerSettings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="form of a log line; json: one object a line"
+    )
 
     def eagerness(self) -> Eagerness:
         """How eager suggestions are where nobody says otherwise."""
