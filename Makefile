@@ -30,7 +30,7 @@ REQUIRE := --require nginx --require node --require torch --require cpu
 ALL_EXTRAS := cpu,train,triton,redis,ab,data,loadtest,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all check format docs bench measure clean lock setup-serve setup-test setup-system
+.PHONY: help serve test test-all check format docs bench load measure clean lock setup-serve setup-test setup-system
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ docs: $(TEST_READY) ## Regenerate docs/configuration.md from the settings
 
 bench: $(SERVE_READY) ## Measure the engine on this machine (decode, first token, 8 at once)
 	@exec $(RUN)/tabwright bench $(ARGS)
+
+load: $(TEST_READY) ## Let developers type at a server of its own (USERS=16 DURATION=60 seconds)
+	@exec $(RUN)/python -m loadtest --users $(or $(USERS),16) --duration $(or $(DURATION),60) $(ARGS)
 
 measure: $(SERVE_READY) ## Write docs/results anew (idle machine; HOLES=FILE for the quality too)
 	$(RUN)/python docs/results/where.py >docs/results/where.json
@@ -110,7 +113,7 @@ $(SERVE_READY): | $(RUN)/python
 $(TEST_READY): | $(RUN)/python
 	@echo "setting up $(VENV) for tests: once, a few minutes"
 	@$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,dev]'
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,loadtest,dev]'
 	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
 	@touch $(SERVE_READY) $@
 

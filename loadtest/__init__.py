@@ -1,0 +1,1 @@
+"""Load made of developers who type. Talks HTTP only. Read `developer.py` first."""
