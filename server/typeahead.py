@@ -5,7 +5,8 @@
 
 A request finds an answer only of its own caller, with everything but the prefix equal: suffix,
 path, snippets, stop strings, sampling, wishes. So an identical request joins what is running, and
-typing along a suggestion costs nothing. Answers are forgotten after a while, and the oldest ones
+typing along a suggestion costs nothing. Whether a running answer will agree may not be known yet; a
+request waits a moment for it and then asks for itself. Answers are forgotten after a while, and the oldest ones
 when they take too much memory.
 
 Requests that sample at more than `_WARM` are never answered so, because they ask for something new.
@@ -22,6 +23,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
+import anyio
 from anyio.abc import TaskGroup
 
 from server.generation import Generation, Pieces
@@ -30,6 +32,7 @@ from server.radix import RadixTree
 from tabwright.request import CompletionRequest, Suggestion
 
 _WARM = 0.2  # editors that want one good answer ask for 0 to 0.2
+_PATIENCE_S = 0.15  # to learn whether a running answer agrees; a wrong guess costs no more
 _ENTRY_BYTES = 2000  # about what the objects of one entry take besides text
 _CHAR_BYTES = 2  # Latin text takes one byte a character, other text two or four
 _SWEEP = 16  # expired answers that one request clears away
@@ -97,7 +100,12 @@ class TypeAhead:
         for typed, entry in self._candidates(context, request.prefix):
             source = Source.MEMORY if entry.generation.whole else Source.JOINED
             with entry.generation.listener(running):
-                if await entry.generation.covers(request.prefix[len(request.prefix) - typed :]):
+                covered = False
+                with anyio.move_on_after(_PATIENCE_S):
+                    covered = await entry.generation.covers(
+                        request.prefix[len(request.prefix) - typed :]
+                    )
+                if covered:
                     running.source = source
                     running.supersede()
                     if entry is self._guess:

@@ -237,6 +237,28 @@ async def test_an_answer_that_turns_out_otherwise_is_asked_anew() -> None:
     assert len(writer.started) == 2
 
 
+async def test_an_answer_that_says_nothing_for_long_is_not_waited_for() -> None:
+    writer = Writer(open=False)
+    older, newer = running(), running()
+    newer._older = older
+    async with anyio.create_task_group() as tasks:
+        typeahead = memory(tasks)
+
+        async def first() -> None:
+            with older._scope:
+                await ask(typeahead, writer, ASKED, older)
+
+        tasks.start_soon(first)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(ask, typeahead, writer, at("for i in r"), newer)
+        await anyio.sleep(0.5)
+        assert older.reason is not None, "the newer one has given up on it"
+        assert writer.started == [ASKED.prefix, "for i in r"]
+        assert writer.running == 1
+        writer.open = True
+        writer.step()
+
+
 async def test_a_failure_is_raised_by_every_listener_and_not_remembered() -> None:
     writer = Writer(fails=True)
     failed: list[Exception] = []
