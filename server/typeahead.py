@@ -6,8 +6,8 @@
 A request finds an answer only of its own caller, with everything but the prefix equal: suffix,
 path, snippets, stop strings, sampling, wishes. So an identical request joins what is running, and
 typing along a suggestion costs nothing. Whether a running answer will agree may not be known yet; a
-request waits a moment for it and then asks for itself. Answers are forgotten after a while, and the oldest ones
-when they take too much memory.
+request waits a moment for it and then asks for itself. Answers are forgotten after a while, and the
+oldest ones when they take too much memory.
 
 Requests that sample at more than `_WARM` are never answered so, because they ask for something new.
 After an answer that nobody is waiting behind, the next one may be generated as if it had been

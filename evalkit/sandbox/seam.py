@@ -1,0 +1,53 @@
+"""The seam: what every sandbox can do, and what it raises when it cannot."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from evalkit.execution import Command, Limits, Ran
+from tabwright.errors import Broken, Unavailable
+
+
+class SandboxUnavailable(Unavailable):
+    """Programs cannot be isolated on this machine; the message says what to enable."""
+
+
+class SandboxFailed(Broken):
+    """The sandbox broke while a program ran; nothing is known about the program."""
+
+
+class Conversation(Protocol):
+    """A running command that is spoken to, message by message."""
+
+    async def ask(self, message: bytes, reply_limit: int = 1 << 20) -> bytes | None:
+        """Send one message (its length as four bytes, big-endian, then the bytes) to the command's
+        stdin and read one of the same form from its stdout; None when the command ended instead,
+        broke the form, or a limit was reached."""
+
+    async def end(self) -> Ran:
+        """Kill whatever is left of it and say what was seen; stdout is empty."""
+
+
+class Sandbox(Protocol):
+    """Runs commands that nobody trusts, each in isolation of its own.
+
+    Raises `SandboxUnavailable` when it is opened where it cannot work.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name in the table."""
+
+    async def run(self, command: Command, limits: Limits) -> Ran:
+        """Run one command to its end. Never raises for what the command did.
+
+        Raises:
+            SandboxFailed: the sandbox itself broke.
+        """
+
+    def talk(self, command: Command, limits: Limits) -> AbstractAsyncContextManager[Conversation]:
+        """Start one command and speak to it inside the block; leaving kills everything of it."""
+
+    async def aclose(self) -> None:
+        """Give back everything that is held."""
