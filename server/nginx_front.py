@@ -28,8 +28,10 @@ def nginx_program() -> str | None:
 
 
 @contextmanager
-def nginx_in_front(upstream: int) -> Iterator[int]:
+def nginx_in_front(upstream: int, *, tls: bool = False) -> Iterator[int]:
     """Run nginx as a reverse proxy of `upstream`, as a site would; yield its port.
+
+    tls: it speaks HTTP/2 over TLS to clients, with a certificate that nobody signed.
 
     Raises:
         NginxMissing: it is not installed.
@@ -41,7 +43,9 @@ def nginx_in_front(upstream: int) -> Iterator[int]:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="tabwright-nginx-") as name:
         folder = Path(name)
-        (folder / "nginx.conf").write_text(_nginx_config(folder, port, upstream))
+        if tls:
+            _make_certificate(folder)
+        (folder / "nginx.conf").write_text(_nginx_config(folder, port, upstream, tls))
         command = [program, "-p", name, "-c", str(folder / "nginx.conf"), "-e", "error.log"]
         process = subprocess.Popen(command)
         try:
@@ -52,7 +56,18 @@ def nginx_in_front(upstream: int) -> Iterator[int]:
             process.wait(20)
 
 
-def _nginx_config(folder: Path, port: int, upstream: int) -> str:
+def _make_certificate(folder: Path) -> None:
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
+    command = ["openssl", "req", "-x509", "-subj", "/CN=localhost", "-days", "1", *key, *files]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+def _nginx_config(folder: Path, port: int, upstream: int, tls: bool) -> str:
+    listen = f"listen 127.0.0.1:{port};\n"
+    if tls:
+        files = f"{folder}/certificate.pem; ssl_certificate_key {folder}/key.pem"
+        listen = f"listen 127.0.0.1:{port} ssl http2; ssl_certificate {files};\n"
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"  {kind}_temp_path {folder}/{kind};\n" for kind in kinds)
     return (
@@ -61,7 +76,7 @@ def _nginx_config(folder: Path, port: int, upstream: int) -> str:
         "events { worker_connections 256; }\n"
         f"http {{\n  access_log off;\n{paths}"
         f"  upstream gateway {{ server 127.0.0.1:{upstream}; keepalive 16; }}\n"
-        f"  server {{\n    listen 127.0.0.1:{port};\n"
+        f"  server {{\n    {listen}"
         "    location / {\n      proxy_pass http://gateway;\n      proxy_http_version 1.1;\n"
         '      proxy_set_header Connection "";\n    }\n  }\n}\n'
     )

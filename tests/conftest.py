@@ -25,7 +25,9 @@ def _package(*names: str) -> str | None:
 
 def _nginx() -> str | None:
     found = shutil.which("nginx", path=None) or shutil.which("nginx", path="/usr/sbin:/sbin")
-    return None if found else "nginx not installed (Debian: nginx-light)"
+    if not found:
+        return "nginx not installed (Debian: nginx-light)"
+    return None if shutil.which("openssl") else "openssl not installed, which makes certificates"
 
 
 def _node() -> str | None:

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Bring the system packages that the tests need: nginx (cancellation through a proxy) and Node.js
+# Bring the system packages that the tests need: nginx and openssl (cancellation through a proxy) and Node.js
 # with npm (the editors' own clients). Called by `make test`; does nothing when they are there.
 set -eu
 
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=""
 command -v nginx >/dev/null || missing="$missing nginx-light"
+command -v openssl >/dev/null || missing="$missing openssl"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"
 [ -n "$missing" ] || exit 0

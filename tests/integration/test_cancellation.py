@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.nginx_front import nginx_in_front
 from tabwright.artifact import ModelArtifact
+from tests.fakes.http2_client import Http2Client
 from tests.fakes.live_gateway import LiveGateway, RawClient, complete, live_gateway
 
 SLOW = {"answer": "total = total + items[i]\n" * 100, "token_delay_s": 0.005}
@@ -171,6 +172,13 @@ def nginx(slow: LiveGateway) -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(scope="module")
+def nginx_http2(slow: LiveGateway) -> Iterator[int]:
+    """A proxy in front of `slow` that speaks HTTP/2 over TLS."""
+    with nginx_in_front(slow.port, tls=True) as port:
+        yield port
+
+
 @pytest.mark.needs("nginx")
 @pytest.mark.parametrize("body", [LONG, STREAM, TABBY], ids=["whole", "stream", "tabby"])
 def test_leaving_behind_nginx(slow: LiveGateway, nginx: int, body: dict[str, Any]) -> None:
@@ -189,6 +197,25 @@ def test_a_stream_arrives_piece_by_piece_through_nginx(slow: LiveGateway, nginx:
         client.read_until(rb"data: ")
         assert running(slow)
     slow.wait_free()
+
+
+@pytest.mark.needs("nginx")
+@pytest.mark.parametrize("body", [LONG, STREAM, TABBY], ids=["whole", "stream", "tabby"])
+def test_resetting_one_stream_of_an_http2_connection(
+    slow: LiveGateway, nginx_http2: int, body: dict[str, Any]
+) -> None:
+    counts = Counts(slow, "disconnect")
+    with Http2Client(nginx_http2) as client:
+        other = client.post("/v1/completions", STREAM | {"prompt": "while"})
+        victim = client.post("/v1/completions", body)
+        slow.wait(lambda: running(slow, 2), "both run")
+        client.read_until(other, b"data: ")
+        client.reset(victim)
+        slow.wait(lambda: running(slow), "one is left")
+        assert counts.cancels() == 1
+        assert b"[DONE]" in client.read_until(other, b"[DONE]")
+    slow.wait_free()
+    assert counts.cancels() == 1, "the other came to its end"
 
 
 @pytest.mark.parametrize("body", [LONG, TABBY], ids=["openai", "tabby"])
