@@ -33,8 +33,9 @@ def add_health(
             return JsonResponse({"status": "unavailable", "reason": reason}, 503)
         return JsonResponse({"status": "ok"})
 
-    async def exposition(_: Request) -> Response:
-        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
+    async def exposition(request: Request) -> Response:
+        names = request.query_params.getlist("name[]")  # as Prometheus' own libraries do
+        return Response(metrics.exposition(names), media_type="text/plain; version=0.0.4")
 
     app.add_route("/livez", livez)  # type: ignore[arg-type]
     app.add_route("/readyz", readyz)  # type: ignore[arg-type]

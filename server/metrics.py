@@ -8,7 +8,7 @@ registry, so two gateways in one process do not mix.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
 
@@ -150,9 +150,9 @@ class Metrics:
         ):
             self._gauge(f"engine_{name}", text, lambda name=name: getattr(engine.stats(), name))  # type: ignore[misc]
 
-    def exposition(self) -> bytes:
-        """Render everything as Prometheus text."""
-        return generate_latest(self.registry)
+    def exposition(self, names: Sequence[str] = ()) -> bytes:
+        """Render everything, or what has one of these names, as Prometheus text."""
+        return generate_latest(self.registry.restricted_registry(names) if names else self.registry)
 
     def _gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         Gauge(f"tabwright_{name}", text, registry=self.registry).set_function(read)

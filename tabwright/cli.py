@@ -2,8 +2,9 @@
 
 Knows no option of any subcommand; each `cli` module parses its own. Read `main` first.
 
-Exit codes: 0 done · 2 the caller can fix it · 3 try later or an operator must act · 4 our bug or
-corrupt data · 130 interrupted. Results go to stdout, everything else to stderr.
+Exit codes: 0 done · 1 measured and found wanting · 2 the caller can fix it · 3 try later or an
+operator must act · 4 our bug or corrupt data · 130 interrupted. Results go to stdout, everything
+else to stderr.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "bench": Command("server.bench:main", "measure the engine on this machine"),
     "quality": Command("server.quality:main", "compare weight formats on held-out holes"),
     "cancel-bench": Command("server.cancel_bench:main", "measure cancellation in its six paths"),
+    "conformance": Command("server.conformance:main", "measure cancellation of any server"),
 }
 
 # Which extra brings a library that some subcommand loads on use.
@@ -106,7 +108,8 @@ def usage() -> str:
         "options:\n"
         "  -h, --help     show this text; tabwright COMMAND --help shows a command's options\n"
         "  -V, --version  print the version\n\n"
-        "exit codes: 0 done, 2 wrong use, 3 try later or unavailable, 4 broken, 130 interrupted\n\n"
+        "exit codes: 0 done, 1 measured and found wanting, 2 wrong use, 3 try later or\n"
+        "unavailable, 4 broken, 130 interrupted\n\n"
         "Example: tabwright serve --port 8123"
     )
 
