@@ -17,18 +17,14 @@ Only routes whose clients do this may ask. Read `understood` first, then `parse_
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from server.prompt_files import NO_TEXT, is_path, out_of_prefix, said, snippet
 from tabwright.artifact import ModelArtifact
-from tabwright.languages import languages
 from tabwright.request import CompletionRequest, Snippet
 
 _LEAD = "Context:\n\n"  # llama.vscode in OpenAI mode, before its chunks
-_NO_TEXT = "[object Object]"  # what JavaScript makes of a chunk or a path by mistake
-_PLUS = "+++++ "  # Continue for Codestral: a file's path, inside the prefix
-_PATH = re.compile(r"[^\s=;\"'<>|*?{}#,][^=;\"'<>|*?{}#,]{0,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +136,8 @@ def parse_prompt(prompt: str) -> Parts | None:
 def _parse(dialect: _Dialect, text: str) -> Parts | None:
     hole = _filled(dialect, text)
     if hole is not None:
-        return _plus_files(hole)
+        inside = out_of_prefix(hole.prefix)
+        return replace(hole, **inside._asdict()) if inside else hole
     if text.startswith(_LEAD):
         return _after_lead(dialect, text)
     repo = None
@@ -165,12 +162,12 @@ def _in_files(dialect: _Dialect, files: list[str]) -> Parts | None:
         elif not rest.startswith(openings):
             continue
         hole = _filled(dialect, str(dialect.file).join([rest, *files[number + 1 :]]))
-        others = _said(map(_snippet, files[:number]))
+        others = said(map(snippet, files[:number]))
         return hole and replace(hole, path=line.strip() or None, snippets=others)
     path, newline, text = files[-1].partition("\n")
-    if not newline or not _is_path(path):
+    if not newline or not is_path(path):
         return None
-    return Parts(text, None, path.strip(), snippets=_said(map(_snippet, files[:-1])))
+    return Parts(text, None, path.strip(), snippets=said(map(snippet, files[:-1])))
 
 
 def _filled(dialect: _Dialect, text: str) -> Parts | None:
@@ -207,19 +204,7 @@ def _after_lead(dialect: _Dialect, text: str) -> Parts | None:
     hole = _filled(dialect, text[at:]) if at >= 0 else None
     if hole is None:
         return None
-    return replace(hole, snippets=_said([Snippet("", text[len(_LEAD) : at])]))
-
-
-def _plus_files(parts: Parts) -> Parts:
-    """Files that stand in the prefix behind plus signs (Continue for Codestral)."""
-    if not parts.prefix.startswith(_PLUS):
-        return parts
-    *others, last = parts.prefix.removeprefix(_PLUS).split("\n\n" + _PLUS)
-    path, newline, prefix = last.partition("\n")
-    if not newline:
-        return parts
-    others_said = _said(map(_snippet, others))
-    return replace(parts, prefix=prefix, path=path.strip() or None, snippets=others_said)
+    return replace(hole, snippets=said([Snippet("", text[len(_LEAD) : at])]))
 
 
 def _codegeex(prompt: str) -> Parts | None:
@@ -236,31 +221,10 @@ def _codegeex(prompt: str) -> Parts | None:
     return Parts(
         prefix,
         suffix,
-        path=None if path.strip() in ("", _NO_TEXT) else path.strip(),
+        path=None if path.strip() in ("", NO_TEXT) else path.strip(),
         language=language.strip() or None,
-        snippets=_said(map(_snippet, others)),
+        snippets=said(map(snippet, others)),
     )
-
-
-def _snippet(block: str) -> Snippet:
-    """A file: its path on the first line, unless that line is code."""
-    line, newline, text = block.partition("\n")
-    if newline and line.strip() == _NO_TEXT:
-        return Snippet("", text)
-    return Snippet(line.strip(), text) if newline and _is_path(line) else Snippet("", block)
-
-
-def _said(snippets: Iterable[Snippet]) -> tuple[Snippet, ...]:
-    return tuple(s for s in snippets if s.text.replace(_NO_TEXT, "").strip())
-
-
-def _is_path(line: str) -> bool:
-    name = line.strip()
-    if not _PATH.fullmatch(line.rstrip()):
-        return False
-    if any(blank in name for blank in " \t"):
-        return ("/" in name or "\\" in name) and "." in name
-    return any(mark in name for mark in "./\\") or languages().of_path(name) is not None
 
 
 def _own_ids(prompt: str, artifact: ModelArtifact) -> tuple[int, ...] | None:

@@ -84,6 +84,10 @@ FILES: dict[str, str] = {
         "[SUFFIX]):\n[PREFIX]+++++ lib/a.py \nx = 1\n\ny = 2\n\n\n+++++ b.go \npackage b\n\n\n"
         "+++++ src/main.py\ndef f("
     ),
+    "continue: starcoder with snippets": (
+        "<fim_prefix># Path: lib/a.py\n# x = 1\n# \n# y = 2\n# Path: b.go\n# package b\n"
+        "# src/main.py\ndef f(<fim_suffix>):\n<fim_middle>"
+    ),
     "continue: codegeex with snippets": (
         "<|user|>\n###REFERENCE:\n###PATH:lib/a.py\nx = 1\n\ny = 2\n\n###REFERENCE:\n###PATH:b.go\n"
         "package b\n\n\n###PATH:src/main.py\n###LANGUAGE:Python\n###MODE:BLOCK\n"
@@ -162,6 +166,43 @@ def test_what_an_editor_puts_before_a_template_is_a_snippet() -> None:
     assert parts == Parts("a", "b", snippets=(Snippet("", "import os\n"),))
     # llama.vscode really writes its chunks so.
     assert parse_prompt(f"Context:\n\n[object Object]\n[object Object]{hole}") == Parts("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path", "rest"),
+    [
+        # Continue without snippets: an empty line, then the file's path.
+        ("\n# src/main.py\nimport os\n", "src/main.py", "import os\n"),
+        ("\n// src/main.rs\nuse std;\n", "src/main.rs", "use std;\n"),
+        ("# Path: a.py\n# a = 1\n# main.py\n# b.py\nx", "main.py", "# b.py\nx"),
+        # A file that merely begins so.
+        ("# src/main.py\nimport os\n", None, None),
+        ("\n# about src/main.py\nimport os\n", None, None),
+        ("\n# src/main.py", None, None),
+        ("\n\n# src/main.py\nx", None, None),
+        ("# Path: a.py\nimport os\n", None, None),
+        ("# Path: a.py\n# a = 1\n\n# main.py\n", None, None),
+        ("\n# Path: a.py\n# a = 1\n# main.py\n", None, None),
+        ("# a = 1\n# Path: a.py\n# main.py\n", None, None),
+        ("unknown src/main.py\n", None, None),
+    ],
+)
+def test_the_path_that_continue_puts_into_a_comment_is_read(
+    prefix: str, path: str | None, rest: str | None
+) -> None:
+    parts = parse_prompt(f"<fim_prefix>{prefix}<fim_suffix>b<fim_middle>")
+    assert parts is not None
+    assert (parts.path, parts.prefix) == (path, prefix if rest is None else rest)
+
+
+def test_a_diff_among_the_comments_is_a_snippet_without_a_path() -> None:
+    head = "# diff --git a/x b/x\n# +one\n# Path: a.py\n# a = 1\n# \n#   b\n# src/main.py\n"
+    assert parse_prompt(f"<fim_prefix>{head}code<fim_suffix>b<fim_middle>") == Parts(
+        "code",
+        "b",
+        "src/main.py",
+        snippets=(Snippet("", "diff --git a/x b/x\n+one\n"), Snippet("a.py", "a = 1\n\n  b\n")),
+    )
 
 
 def test_code_on_a_files_first_line_is_no_path() -> None:
@@ -274,6 +315,8 @@ def test_a_request_that_has_a_suffix_or_ids_is_left_alone(artifact: ModelArtifac
         "<|file_sep|>\n<|fim_prefix|>",
         "[SUFFIX][PREFIX]",
         "\n\n+++++ ",
+        "# Path: a.py\n",
+        "# a\n",
         "\n###REFERENCE:\n###PATH:",
         "Context:\n\n",
     ],
@@ -281,6 +324,6 @@ def test_a_request_that_has_a_suffix_or_ids_is_left_alone(artifact: ModelArtifac
 def test_hostile_prompts_take_no_longer_than_long_ones(unit: str) -> None:
     """Two megabytes; work that grows with their square would take minutes."""
     start = time.perf_counter()
-    for head in ("", "Context:\n\n", "[SUFFIX][PREFIX]+++++ "):
+    for head in ("", "Context:\n\n", "[SUFFIX][PREFIX]+++++ ", "[SUFFIX][PREFIX]# Path: a.py\n"):
         parse_prompt(head + unit * (2_000_000 // len(unit)))
     assert time.perf_counter() - start < 20
