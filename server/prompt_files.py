@@ -18,6 +18,8 @@ from tabwright.languages import languages
 from tabwright.request import Snippet
 
 NO_TEXT = "[object Object]"  # what JavaScript makes of a chunk or a path by mistake
+MOST_FILES = 256  # far more than fit into a prompt; the nearest to the hole are kept
+_MOST_LINES = 20_000  # of comments at the start of a prefix
 _PLUS = "+++++ "
 _NAMED = "Path: "
 _DIFF = "diff --git "
@@ -65,7 +67,7 @@ def _behind_plus(prefix: str) -> PrefixFiles | None:
     path, newline, text = last.partition("\n")
     if not newline:
         return None
-    return PrefixFiles(path.strip() or None, text, said(map(snippet, others)))
+    return PrefixFiles(path.strip() or None, text, said(map(snippet, others[-MOST_FILES:])))
 
 
 def _in_comments(prefix: str) -> PrefixFiles | None:
@@ -78,9 +80,11 @@ def _in_comments(prefix: str) -> PrefixFiles | None:
     if mark not in _marks():
         return None
     start = mark + " "
-    lines = []
+    lines: list[str] = []
     end = 0
     while text.startswith(start, end) and (newline := text.find("\n", end)) >= 0:
+        if len(lines) == _MOST_LINES:
+            return None
         lines.append(text[end + len(start) : newline])
         end = newline + 1
     named = [number for number, line in enumerate(lines) if line.startswith((_NAMED, _DIFF))]
@@ -91,7 +95,7 @@ def _in_comments(prefix: str) -> PrefixFiles | None:
     if own is None:
         return None
     others = []
-    for first, last in pairwise([*named, own]):
+    for first, last in pairwise([*named[-MOST_FILES:], own]):
         is_diff = lines[first].startswith(_DIFF)
         text_of = "\n".join(lines[first + (not is_diff) : last]) + "\n"
         others.append(Snippet("" if is_diff else lines[first][len(_NAMED) :].strip(), text_of))

@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from server.prompt_files import NO_TEXT, is_path, out_of_prefix, said, snippet
+from server.prompt_files import MOST_FILES, NO_TEXT, is_path, out_of_prefix, said, snippet
 from tabwright.artifact import ModelArtifact
 from tabwright.request import CompletionRequest, Snippet
 
@@ -65,12 +65,13 @@ def _psm(prefix: str, suffix: str, middle: str) -> _Hole:
     return _Hole(prefix, suffix, middle, prefix_first=True)
 
 
-def _spm(prefix: str, suffix: str, middle: str) -> tuple[_Hole, _Hole]:
-    """Suffix first: with the sentinels' roles kept (Refact), and as it was published."""
-    return (
-        _Hole(suffix, prefix, middle, prefix_first=False),
-        _Hole(prefix + suffix, middle, "", prefix_first=False),
-    )
+def _spm(prefix: str, suffix: str, middle: str) -> _Hole:
+    return _Hole(suffix, prefix, middle, prefix_first=False)
+
+
+def _joined_spm(prefix: str, suffix: str, middle: str) -> _Hole:
+    """Suffix first, so that prefix and answer touch."""
+    return _Hole(prefix + suffix, middle, "", prefix_first=False)
 
 
 _STARCODER = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
@@ -82,10 +83,13 @@ _GLM = ("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>")
 
 _DIALECTS = (
     # StarCoder, Stable Code, Granite 3, ours, and whatever name a client does not know.
-    _Dialect((_psm(*_STARCODER), *_spm(*_STARCODER)), "<file_sep>", "<repo_name>", "<|endoftext|>"),
+    _Dialect(
+        (_psm(*_STARCODER), _spm(*_STARCODER), _joined_spm(*_STARCODER)),
+        *("<file_sep>", "<repo_name>", "<|endoftext|>"),
+    ),
     # Qwen, Granite 4, Mercury.
-    _Dialect((_psm(*_QWEN), *_spm(*_QWEN)), "<|file_sep|>", "<|repo_name|>", "<|endoftext|>"),
-    _Dialect((_psm(*_QWEN), *_spm(*_QWEN)), "<|file_separator|>", None, "<bos>"),  # CodeGemma
+    _Dialect((_psm(*_QWEN), _spm(*_QWEN)), "<|file_sep|>", "<|repo_name|>", "<|endoftext|>"),
+    _Dialect((_psm(*_QWEN), _spm(*_QWEN)), "<|file_separator|>", None, "<bos>"),  # CodeGemma
     _Dialect((_psm(*_DEEPSEEK),), begin="<｜begin▁of▁sentence｜>"),
     _Dialect(
         (
@@ -95,9 +99,9 @@ _DIALECTS = (
         begin="<s>",
     ),
     _Dialect((_Hole("[SUFFIX]", "[PREFIX]", "", prefix_first=False),), begin="<s>"),
-    _Dialect((_psm(*_SEED), *_spm(*_SEED)), begin="<[begin▁of▁sentence]>"),
+    _Dialect((_psm(*_SEED), _spm(*_SEED)), begin="<[begin▁of▁sentence]>"),
     _Dialect((_psm(*_GLM),)),
-    _Dialect((_psm(*_SANTACODER), *_spm(*_SANTACODER))),
+    _Dialect((_psm(*_SANTACODER), _spm(*_SANTACODER))),
 )
 
 
@@ -162,20 +166,21 @@ def _in_files(dialect: _Dialect, files: list[str]) -> Parts | None:
         elif not rest.startswith(openings):
             continue
         hole = _filled(dialect, str(dialect.file).join([rest, *files[number + 1 :]]))
-        others = said(map(snippet, files[:number]))
+        others = said(map(snippet, files[:number][-MOST_FILES:]))
         return hole and replace(hole, path=line.strip() or None, snippets=others)
     path, newline, text = files[-1].partition("\n")
     if not newline or not is_path(path):
         return None
-    return Parts(text, None, path.strip(), snippets=said(map(snippet, files[:-1])))
+    return Parts(text, None, path.strip(), snippets=said(map(snippet, files[:-1][-MOST_FILES:])))
 
 
 def _filled(dialect: _Dialect, text: str) -> Parts | None:
-    for hole in dialect.holes:
-        found = _fill(hole, text)
-        if found is not None:
-            return found
-    return None
+    found = next(filter(None, (_fill(hole, text) for hole in dialect.holes)), None)
+    if found is None and text.endswith("\n"):
+        # A template written as a YAML block ends with a line break behind the closing tag.
+        closed = (hole for hole in dialect.holes if hole.closing)
+        found = next(filter(None, (_fill(hole, text[:-1]) for hole in closed)), None)
+    return found
 
 
 def _fill(hole: _Hole, text: str) -> Parts | None:
@@ -184,8 +189,6 @@ def _fill(hole: _Hole, text: str) -> Parts | None:
         return None
     start, end = len(hole.opening), len(text)
     if hole.closing:
-        # A template written as a YAML block ends with a line break.
-        end -= text.endswith(hole.closing + "\n")
         if not text.endswith(hole.closing, start, end):
             return None
         end -= len(hole.closing)
@@ -223,7 +226,7 @@ def _codegeex(prompt: str) -> Parts | None:
         suffix,
         path=None if path.strip() in ("", NO_TEXT) else path.strip(),
         language=language.strip() or None,
-        snippets=said(map(snippet, others)),
+        snippets=said(map(snippet, others[-MOST_FILES:])),
     )
 
 

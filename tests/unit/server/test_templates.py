@@ -195,6 +195,13 @@ def test_the_path_that_continue_puts_into_a_comment_is_read(
     assert (parts.path, parts.prefix) == (path, prefix if rest is None else rest)
 
 
+def test_a_line_break_behind_the_closing_tag_is_the_prefix_where_it_can_be() -> None:
+    """Suffix first and a prefix of one line break, or prefix first and a YAML block."""
+    parts = parse_prompt("<fim_prefix><fim_suffix>b<fim_middle>\n")
+    assert parts == Parts("\n", "b")
+    assert parse_prompt("<fim_prefix>a<fim_suffix>b<fim_middle>\n") == Parts("a", "b")
+
+
 def test_a_diff_among_the_comments_is_a_snippet_without_a_path() -> None:
     head = "# diff --git a/x b/x\n# +one\n# Path: a.py\n# a = 1\n# \n#   b\n# src/main.py\n"
     assert parse_prompt(f"<fim_prefix>{head}code<fim_suffix>b<fim_middle>") == Parts(
@@ -326,4 +333,4 @@ def test_hostile_prompts_take_no_longer_than_long_ones(unit: str) -> None:
     start = time.perf_counter()
     for head in ("", "Context:\n\n", "[SUFFIX][PREFIX]+++++ ", "[SUFFIX][PREFIX]# Path: a.py\n"):
         parse_prompt(head + unit * (2_000_000 // len(unit)))
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 30
