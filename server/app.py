@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from server.admission import Admission, Unauthorized, check_key
 from server.caller import Caller, named_user
 from server.completer import Completer
+from server.event_file import EventFile
 from server.event_stream import JsonResponse, Problem, Reception, problem_response
 from server.gateway import (
     BodyTooLarge,
@@ -39,6 +40,8 @@ from server.metrics import Metrics, RequestOutcome
 from server.prompt import ContextTooLong, PromptBuilder
 from server.protocols import PROTOCOLS
 from server.settings import ServerSettings
+from server.suggestions import Suggestions
+from server.telemetry import EventQueue, Telemetry, Uncollected
 from server.typeahead import TypeAhead, TypeAheadLimits
 from server.visits import Visits, answered
 from tabwright import __version__
@@ -85,12 +88,13 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     admission = Admission(settings.max_running, settings.max_waiting)
     prompts = PromptBuilder(engine.artifact, engine.max_context, settings.snippet_share)
     typeahead = _typeahead(settings, tasks, admission, metrics)
+    suggestions = Suggestions(_telemetry(settings, tasks), metrics, engine.artifact.name)
     gateway = Gateway(
         settings=settings,
         artifact=engine.artifact,
         max_context=engine.max_context,
         completer=Completer(engine, admission, prompts, typeahead),
-        reception=Reception(inflight, metrics, problem_of, settings.write_timeout_s),
+        reception=Reception(inflight, metrics, suggestions, problem_of, settings.write_timeout_s),
     )
     metrics.watch(engine, admission, typeahead)
     app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)
@@ -118,6 +122,14 @@ def _typeahead(
     limits = TypeAheadLimits(settings.typeahead_ttl_s, settings.typeahead_mb << 20)
     idle = (lambda: admission.idle) if settings.speculate else None
     return TypeAhead(tasks, limits, idle, metrics.unused)
+
+
+def _telemetry(settings: ServerSettings, tasks: TaskGroup) -> Telemetry:
+    if settings.events_file is None:
+        return Uncollected()
+    queue = EventQueue()
+    tasks.start_soon(queue.drain, EventFile(settings.events_file, settings.events_file_mb << 20))
+    return queue
 
 
 def problem_of(fault: TabwrightError | EndReason | None) -> Problem:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import anyio
 
 from server.completer import Completer
+from server.fingerprint import fingerprints
 from server.inflight import Running
 from tabwright.request import CompletionRequest, Suggestion, Usage
 
@@ -86,15 +87,21 @@ async def generate(
 
     async def one(choice: Choice, patient: bool) -> None:
         nonlocal completion_tokens
-        async with (
-            abreast,
-            completer.complete(choice.request, running, patient=patient) as pieces,
-        ):
-            async for piece in pieces:
-                await take(choice, piece)
-                if piece.finish:
-                    prompt_tokens[choice.prompt] = piece.usage.prompt_tokens
-                    completion_tokens += piece.usage.completion_tokens * len(choice.indices)
+        texts: list[str] = []
+        try:
+            async with (
+                abreast,
+                completer.complete(choice.request, running, patient=patient) as pieces,
+            ):
+                async for piece in pieces:
+                    texts.append(piece.text)
+                    await take(choice, piece)
+                    if piece.finish:
+                        prompt_tokens[choice.prompt] = piece.usage.prompt_tokens
+                        completion_tokens += piece.usage.completion_tokens * len(choice.indices)
+        finally:  # what was sent before a client left may have been shown
+            running.blank = running.blank and not "".join(texts).strip()
+            running.fingerprints |= fingerprints(choice.request, texts)
 
     if len(choices) == 1:
         await one(choices[0], False)

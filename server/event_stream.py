@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.inflight import EndReason, Inflight, Running
 from server.metrics import Metrics, RequestOutcome
+from server.suggestions import Suggestions
 from server.visits import answered, received
 from tabwright.errors import TabwrightError
 
@@ -60,12 +61,13 @@ class Dialect(Protocol):
 class Reception:
     """Where requests run and are counted.
 
-    problem_of: maps an error to its status. write_timeout_s: a client that reads nothing for so
-    long counts as gone.
+    suggestions: is told of every request that ran. problem_of: maps an error to its status.
+    write_timeout_s: a client that reads nothing for so long counts as gone.
     """
 
     inflight: Inflight
     metrics: Metrics
+    suggestions: Suggestions
     problem_of: Callable[[TabwrightError | EndReason | None], Problem]
     write_timeout_s: float
 
@@ -258,4 +260,5 @@ async def _run(
     outcome = problem.outcome if problem else RequestOutcome.OK
     reception.metrics.finished(running, outcome)
     answered(running.protocol, outcome)
+    reception.suggestions.finished(running, outcome)
     return replace(problem, request_id=running.shown_id) if problem else None

@@ -58,6 +58,7 @@ class Running:
 
     `tokens` are those generated for it alone, and `timings` has an entry for each generation that
     it started; they, `first_token_at`, `source` and `language` are written by the completer.
+    `blank`, until something was said, and `fingerprints` are what telemetry goes by.
     """
 
     request_id: str
@@ -71,6 +72,8 @@ class Running:
     source: Source = Source.ENGINE
     language: str = OTHER_LANGUAGE
     timings: list[Timing] = field(default_factory=list)
+    blank: bool = True
+    fingerprints: frozenset[int] = frozenset()
     started_at: float = field(default_factory=time.perf_counter)
     first_token_at: float | None = None
     reason: EndReason | None = None

@@ -16,10 +16,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from server.admission import Admission
 from server.inflight import EndReason, Running, Source
+from server.telemetry import REPORTED, EventKind
 from server.typeahead import TypeAhead
 from tabwright.engine import CompletionEngine
 from tabwright.languages import OTHER_LANGUAGE
 
+_REPORTERS = ("native", "tabby", "continue")
+_OTHER = "other"
 _UNUSED = "speculation"  # a reason of waste beside those of `EndReason`
 # From a millisecond, a hit of type-ahead, to the default deadline; densest where typing feels it.
 _SECONDS = (
@@ -37,14 +40,6 @@ class RequestOutcome(StrEnum):
     UNAVAILABLE = "unavailable"
     BROKEN = "broken"
     CANCELLED = "cancelled"
-
-
-class EventKind(StrEnum):
-    """What an editor reports about a suggestion."""
-
-    VIEW = "view"
-    SELECT = "select"
-    DISMISS = "dismiss"
 
 
 class Metrics:
@@ -71,7 +66,13 @@ class Metrics:
         self._sources = count(
             "tabwright_suggestions", "Answers by where they came from", ("source",)
         )
-        self._events = count("tabwright_editor_events", "Reports by editors", ("kind",))
+        self._events = count("tabwright_editor_events", "Reports by editors", ("kind", "protocol"))
+        self._unjoined = count(
+            "tabwright_editor_events_unjoined",
+            "Reports about suggestions that are not known here",
+            ("protocol",),
+        )
+        self._dropped = count("tabwright_events_dropped", "Events there was no room for")
         time_of = partial(Histogram, registry=self.registry, buckets=_SECONDS)
         self._stages = time_of(
             "tabwright_stage_seconds", "Stages of a generation", ("protocol", "stage")
@@ -92,8 +93,10 @@ class Metrics:
         self._wasted.labels(_UNUSED)
         for source in Source:
             self._sources.labels(source)
-        for kind in EventKind:
-            self._events.labels(kind)
+        for protocol in _REPORTERS:
+            self._unjoined.labels(protocol)
+            for kind in (*REPORTED, _OTHER):
+                self._events.labels(kind, protocol)
 
     def finished(self, running: Running, outcome: RequestOutcome) -> None:
         """Count one request with its times."""
@@ -128,9 +131,17 @@ class Metrics:
         self._generated.inc(tokens)
         self._wasted.labels(_UNUSED).inc(tokens)
 
-    def event(self, kind: EventKind) -> None:
-        """Count one report of an editor."""
-        self._events.labels(kind).inc()
+    def editor_event(self, kind: EventKind | None, protocol: str) -> None:
+        """Count one report of an editor; None: about something that is no suggestion."""
+        self._events.labels(kind or _OTHER, protocol).inc()
+
+    def unjoined(self, protocol: str) -> None:
+        """Count one report about a suggestion that is not known here."""
+        self._unjoined.labels(protocol).inc()
+
+    def event_dropped(self) -> None:
+        """Count one event that there was no room for."""
+        self._dropped.inc()
 
     def watch(
         self, engine: CompletionEngine, admission: Admission, typeahead: TypeAhead | None

@@ -92,6 +92,14 @@ class ServerSettings(BaseModel):
         le=0.75,
         description="share of a prompt that pieces of other files may take; 0 leaves them out",
     )
+    events_file: Path | None = Field(
+        default=None,
+        description="file that suggestions and what became of them are written to, as lines of "
+        "JSON without code; none: they are only counted",
+    )
+    events_file_mb: int = Field(
+        default=64, ge=1, description="size at which the events file is put aside"
+    )
     threads: int = Field(default=0, ge=0, description="cpu engine: threads; 0 takes one per core")
     kv_cache_mb: int | None = Field(
         default=None,

@@ -94,3 +94,16 @@ def spent(running: Running) -> Spent:
     now = time.perf_counter()
     first = running.first_token_at or now
     return Spent(first - running.started_at, now - first)
+
+
+def latency_ms(running: Running) -> Mapping[str, float | None]:
+    """Milliseconds since the request was read: until its slot, its first token, and now."""
+    moments = {
+        "wait": running.admitted_at,
+        "first_token": running.first_token_at,
+        "total": time.perf_counter(),
+    }
+    return {
+        name: None if at is None else round((at - running.started_at) * 1000, 3)
+        for name, at in moments.items()
+    }

@@ -17,6 +17,8 @@ from typing import Any
 
 from tabwright.errors import ConfigError, UnknownLanguage
 
+OTHER_LANGUAGE = "other"  # what is in no row
+
 # `env` and the options it may have, before the interpreter: `#!/usr/bin/env -S python3 -u`.
 OTHER_LANGUAGE = "other"  # what is in no row
 

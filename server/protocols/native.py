@@ -8,15 +8,15 @@ description is `docs/native.md`. Read `Native.suggest` first.
 
 from __future__ import annotations
 
-import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from server.caller import MAX_DELAY_MS, Lines, Wishes, checked_user
 from server.choices import Choice, generate, spread
@@ -30,12 +30,25 @@ from server.event_stream import (
     named_event,
 )
 from server.gateway import Call, Gateway, Route, read_wire
+from server.gathered import Gathered
 from server.inflight import Running
 from server.postprocess import VERSIONS
-from server.wire import Number, repository_name, stop_strings, usage_body
+from server.suggestions import Receipt
+from server.telemetry import EventKind, EventsFull, Part, Suggested, SuggestionEvent
+from server.wire import Number, latency_ms, repository_name, stop_strings, usage_body
 from tabwright.errors import InvalidRequest
-from tabwright.request import CompletionRequest, Finish, SamplingParams, Snippet, Suggestion, Usage
+from tabwright.request import CompletionRequest, SamplingParams, Snippet, Suggestion, Usage
 
+_ID = r"^[A-Za-z0-9._:-]{1,128}$"
+_BATCH = 256
+_CLOCKS_S = 300.0  # an editor's clock may be so far ahead
+_ONLY = {
+    "shown_ms": ("shown", "accepted", "dismissed"),
+    "part": ("accepted",),
+    "chars": ("accepted",),
+    "explicit": ("dismissed",),
+    "retained": ("retained",),
+}
 _FRAMING = Framing(b"text/event-stream; charset=utf-8", partial(named_event, "error"))
 
 
@@ -67,7 +80,7 @@ class SuggestionBody(BaseModel):
     repo: StrictStr | None = None
     snippets: list[SnippetBody] = Field(default=[], max_length=256)
     session: StrictStr | None = Field(None, pattern=r"^[\x21-\x7e]{1,128}$")
-    request_id: StrictStr | None = Field(None, pattern=r"^[A-Za-z0-9._:-]{1,128}$")
+    request_id: StrictStr | None = Field(None, pattern=_ID)
     user: StrictStr | None = None
     model: StrictStr | None = None
     max_tokens: StrictInt | None = Field(None, ge=1)
@@ -80,6 +93,71 @@ class SuggestionBody(BaseModel):
     typeahead: StrictBool | None = None
     eagerness: EagernessBody | None = None
     deadline_ms: Number | None = Field(None, gt=0)
+
+
+class RetainedBody(BaseModel):
+    """How much of an accepted suggestion still stands after a while."""
+
+    after_s: Number = Field(gt=0, le=604_800)
+    share: Number = Field(ge=0, le=1)
+
+
+class EventReport(BaseModel):
+    """What became of a suggestion."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    id: StrictStr = Field(pattern=_ID)
+    suggestion_id: StrictStr = Field(pattern=_ID)
+    kind: Literal["shown", "accepted", "dismissed", "retained"]
+    choice: StrictInt = Field(0, ge=0, le=10_000)
+    at: Number | None = Field(None, ge=0)
+    shown_ms: Number | None = Field(None, ge=0, le=1e9)
+    part: Part | None = None
+    chars: StrictInt | None = Field(None, ge=0, le=10_000_000)
+    explicit: StrictBool | None = None
+    retained: RetainedBody | None = None
+
+    @model_validator(mode="after")
+    def _fields_of_its_kind(self) -> EventReport:
+        for name, kinds in _ONLY.items():
+            if getattr(self, name) is not None and self.kind not in kinds:
+                raise ValueError(f"{name} belongs to {' and '.join(kinds)} only")
+        if self.kind == "retained" and self.retained is None:
+            raise ValueError("retained needs {after_s, share}")
+        return self
+
+    def event(self, place: int) -> SuggestionEvent:
+        """The event that it reports.
+
+        Raises:
+            InvalidRequest: it is said to happen in the future.
+        """
+        now = time.time()
+        if self.at is not None and self.at > now + _CLOCKS_S:
+            raise InvalidRequest(
+                f"events.{place}.at", self.at, "give seconds since 1970, not in the future"
+            )
+        return SuggestionEvent(
+            self.id,
+            EventKind(self.kind),
+            now if self.at is None else self.at,
+            Suggested(self.suggestion_id),
+            Native.name,
+            choice=self.choice,
+            shown_ms=self.shown_ms,
+            part=(self.part or Part.FULL) if self.kind == "accepted" else None,
+            chars=self.chars,
+            explicit=self.explicit,
+            after_s=self.retained.after_s if self.retained else None,
+            retained_share=self.retained.share if self.retained else None,
+        )
+
+
+class EventBatch(BaseModel):
+    """Reports in the order in which they are to be counted."""
+
+    events: list[EventReport] = Field(max_length=_BATCH)
 
 
 class Native:
@@ -96,6 +174,7 @@ class Native:
         """The paths it answers."""
         return (
             Route("POST", "/v1/suggestions", self.suggest, wire=SuggestionBody),
+            Route("POST", "/v1/suggestions/events", self.report, wire=EventBatch),
             Route("DELETE", "/v1/suggestions/{request_id}", self.cancel),
             Route("POST", "/v1/suggestions/{request_id}/cancel", self.cancel),
         )
@@ -138,6 +217,18 @@ class Native:
         inflight = self._gateway.reception.inflight
         return JsonResponse({"cancelled": inflight.cancel(request_id, call.caller.key)})
 
+    async def report(self, call: Call) -> JsonResponse:
+        """Record a batch of events, each of them once however often it comes."""
+        batch = read_wire(EventBatch, call.body)
+        receipts: Counter[Receipt] = Counter()
+        for event in [report.event(place) for place, report in enumerate(batch.events)]:
+            receipt = self._gateway.reception.suggestions.report(event, call.caller)
+            if receipt is Receipt.REFUSED:
+                raise EventsFull("events cannot be stored fast enough; send all of them again")
+            receipts[receipt] += 1
+        told = (Receipt.COUNTED, Receipt.UNKNOWN, Receipt.REPEATED)
+        return JsonResponse({receipt: receipts[receipt] for receipt in told}, 202)
+
     def _open(self, call: Call, body: SuggestionBody) -> Running:
         running = self._gateway.open(
             self.name,
@@ -174,7 +265,7 @@ class Native:
         )
 
     async def _whole(self, choices: Sequence[Choice], running: Running) -> Mapping[str, Any]:
-        said = _Said(choices)
+        said = Gathered(choices)
 
         async def take(choice: Choice, piece: Suggestion) -> None:
             said.hear(choice, piece)
@@ -183,7 +274,7 @@ class Native:
         return self._last(said, running, usage, texts=True)
 
     async def _stream(self, choices: Sequence[Choice], running: Running, emit: Emit) -> None:
-        said = _Said(choices)
+        said = Gathered(choices)
 
         async def take(choice: Choice, piece: Suggestion) -> None:
             said.hear(choice, piece)
@@ -195,53 +286,26 @@ class Native:
         await emit(named_event("done", self._last(said, running, usage, texts=False)))
 
     def _last(
-        self, said: _Said, running: Running, usage: Usage, *, texts: bool
+        self, said: Gathered, running: Running, usage: Usage, *, texts: bool
     ) -> Mapping[str, Any]:
         return {
             "id": running.request_id,
             "request_id": running.alias,
             "model": self._gateway.artifact.name,
             "source": running.source,
-            "choices": said.rows(texts=texts),
+            "choices": _rows(said, texts=texts),
             "usage": usage_body(usage),
-            "latency_ms": _latency(running),
+            "latency_ms": latency_ms(running),
         }
 
 
-@dataclass(slots=True)
-class _Heard:
-    """What has come of one choice."""
-
-    texts: list[str] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish: Finish | None = None
-
-    def confidence(self) -> float | None:
-        """The geometric mean of the probabilities of the tokens, where they are known."""
-        if not self.logprobs:
-            return None
-        return round(math.exp(sum(self.logprobs) / len(self.logprobs)), 4)
-
-
-class _Said:
-    """Everything that was answered, by choice."""
-
-    def __init__(self, choices: Sequence[Choice]) -> None:
-        self._heard = {choice: _Heard() for choice in choices}
-
-    def hear(self, choice: Choice, piece: Suggestion) -> None:
-        heard = self._heard[choice]
-        heard.texts.append(piece.text)
-        heard.logprobs += piece.logprobs
-        heard.finish = piece.finish
-
-    def rows(self, *, texts: bool) -> list[Mapping[str, Any]]:
-        rows: list[Mapping[str, Any]] = []
-        for choice, heard in self._heard.items():
-            shown: dict[str, Any] = {"text": "".join(heard.texts)} if texts else {}
-            shown |= {"finish": heard.finish, "confidence": heard.confidence()}
-            rows += [{"index": index, **shown} for index in choice.indices]
-        return rows
+def _rows(said: Gathered, *, texts: bool) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    for choice, heard in said.answers():
+        shown: dict[str, Any] = {"text": heard.text} if texts else {}
+        shown |= {"finish": heard.finish, "confidence": heard.confidence}
+        rows += [{"index": index, **shown} for index in choice.indices]
+    return rows
 
 
 def _wishes(body: SuggestionBody, before: Wishes) -> Wishes:
@@ -254,16 +318,3 @@ def _wishes(body: SuggestionBody, before: Wishes) -> Wishes:
     eagerness = replace(before.eagerness, **given)
     typeahead = before.typeahead if body.typeahead is None else body.typeahead
     return replace(before, eagerness=eagerness, postprocess=version, typeahead=typeahead)
-
-
-def _latency(running: Running) -> Mapping[str, float | None]:
-    """Milliseconds since the request was read: until its slot, its first token, and now."""
-    moments = {
-        "wait": running.admitted_at,
-        "first_token": running.first_token_at,
-        "total": time.perf_counter(),
-    }
-    return {
-        name: None if at is None else round((at - running.started_at) * 1000, 3)
-        for name, at in moments.items()
-    }

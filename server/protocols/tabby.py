@@ -7,11 +7,11 @@ concatenate `error`, and the agent reads the status only. Read `Tabby.complete` 
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.types import Receive, Scope, Send
@@ -19,12 +19,17 @@ from starlette.types import Receive, Scope, Send
 from server.choices import generate, spread
 from server.event_stream import JSON, Answer, JsonResponse, Problem
 from server.gateway import Call, Gateway, Route, read_wire
-from server.metrics import EventKind
+from server.suggestions import event_id
+from server.telemetry import EventKind, Part, Suggested, SuggestionEvent
 from server.wire import Number, repository_name
 from tabwright import __version__
 from tabwright.request import CompletionRequest, SamplingParams, Snippet, Suggestion
 
-logger = logging.getLogger(__name__)
+_KINDS = {
+    "view": EventKind.SHOWN,
+    "select": EventKind.ACCEPTED,
+    "dismiss": EventKind.DISMISSED,
+}
 
 
 class Declaration(BaseModel):
@@ -64,7 +69,7 @@ class EventBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    type: EventKind
+    type: Literal["view", "select", "dismiss"]
     completion_id: StrictStr = Field(max_length=128)
     choice_index: StrictInt = Field(ge=0)
     view_id: StrictStr | None = Field(None, max_length=128)
@@ -121,21 +126,21 @@ class Tabby:
         return Answer(self._gateway.reception, running, self, work)
 
     async def event(self, call: Call) -> _Empty:
-        """Count and log what an editor reports; no text of it is kept."""
+        """Record what an editor reports; `select_kind` stands in the query too."""
         given = call.query.get("select_kind")
         body = read_wire(EventBody, {**call.body, **({"select_kind": given} if given else {})})
-        self._gateway.reception.metrics.event(body.type)
-        logger.info(
-            "editor event",
-            extra={
-                "kind": body.type.value,
-                "completion_id": body.completion_id,
-                "choice_index": body.choice_index,
-                "view_id": body.view_id,
-                "elapsed_ms": body.elapsed,
-                "select_kind": body.select_kind,
-            },
+        part = Part.LINE if body.select_kind == "line" else Part.FULL
+        event = SuggestionEvent(
+            event_id(),
+            _KINDS[body.type],
+            time.time(),
+            Suggested(body.completion_id),
+            self.name,
+            choice=body.choice_index,
+            shown_ms=body.elapsed,
+            part=part if body.type == "select" else None,
         )
+        self._gateway.reception.suggestions.report(event, call.caller)
         return _Empty()
 
     async def health(self, call: Call) -> JsonResponse:

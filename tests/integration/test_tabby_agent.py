@@ -38,8 +38,10 @@ def test_the_agent_shows_a_completion_and_reports_what_became_of_it(
         assert agent.call("postEvent", event | select) is True
         dismiss = {"type": "dismiss", "view_id": "view-2", "elapsed": 30}
         assert agent.call("postEvent", event | dismiss) is True
-        for kind in ("view", "select", "dismiss"):
-            assert live.counted("tabwright_editor_events_total", kind=kind) == 1
+        name = "tabwright_editor_events_total"
+        for kind in ("shown", "accepted", "dismissed"):
+            assert live.counted(name, kind=kind, protocol="tabby") == 1
+        assert live.counted("tabwright_editor_events_unjoined_total", protocol="tabby") == 0
         assert agent.call("getIssues") == []
 
 

@@ -30,7 +30,6 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 }
 RUN_ELSEWHERE = {"js", "lua", "vim"}
 LABELS = ["Set up", "Key", "Cancel", "Reports", "Limits", "Verified"]
-SINK = "/v1/continue/events"
 
 
 def named(snippet: Snippet) -> str:
@@ -65,7 +64,7 @@ def test_every_address_is_a_route_or_the_base_of_some(routes: set[str]) -> None:
     assert len(asked) > 5
     unknown = {
         path
-        for path in asked - {SINK}
+        for path in asked
         if path not in routes and not any(route.startswith(f"{path}/") for route in routes)
     }
     assert not unknown
@@ -73,15 +72,10 @@ def test_every_address_is_a_route_or_the_base_of_some(routes: set[str]) -> None:
 
 def test_every_path_in_the_text_is_a_route(routes: set[str]) -> None:
     text = re.sub(r"^```.*?^```$", "", PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
-    paths = set(re.findall(r"`(/[\w/.-]+)`", text)) - {SINK}
+    paths = set(re.findall(r"`(/[\w/.-]+)`", text))
     engine = "/v1/engines/tabwright-7m/completions"
     assert engine in paths
     assert paths - {engine} <= routes
-
-
-def test_the_page_says_whether_continues_events_are_served(routes: set[str]) -> None:
-    waits = f"does not serve `{SINK}` yet" in PAGE.read_text(encoding="utf-8")
-    assert waits == (SINK not in routes), f"docs/editors.md: bring the line about {SINK} up to date"
 
 
 @pytest.mark.parametrize("name", sections())

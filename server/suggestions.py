@@ -1,0 +1,146 @@
+"""The suggestions of the last while, and what editors say became of them.
+
+Every request that ran is one suggestion. For some thousands of them the gateway remembers whose it
+was and where it came from, and fingerprints of what may have been accepted; no text. A report is
+completed with that and recorded once, however often it arrives. Read `Suggestions.report` first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from dataclasses import replace
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from server.caller import Caller
+from server.fingerprint import fingerprint
+from server.inflight import Running
+from server.metrics import Metrics, RequestOutcome
+from server.telemetry import EventKind, Suggested, SuggestionEvent, Telemetry
+from server.wire import latency_ms
+
+logger = logging.getLogger(__name__)
+
+_SUGGESTIONS = 8192  # an hour of forty people who type
+_FINGERPRINTS = 65_536
+_EVENT_IDS = 65_536
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Receipt(StrEnum):
+    """What was done with a report. UNKNOWN: kept, but nothing is known about the suggestion."""
+
+    COUNTED = "counted"
+    UNKNOWN = "unknown"
+    REPEATED = "repeated"
+    REFUSED = "refused"
+
+
+class Suggestions:
+    """Knows recent suggestions and records events."""
+
+    def __init__(self, telemetry: Telemetry, metrics: Metrics, model: str) -> None:
+        """Hand events to `telemetry`; `model` is what is served."""
+        self._telemetry = telemetry
+        self._metrics = metrics
+        self._model = model
+        self._known: _Window[str, Suggested] = _Window(_SUGGESTIONS)
+        self._marks: _Window[tuple[str, int], str] = _Window(_FINGERPRINTS)
+        self._seen: _Window[tuple[str, str], None] = _Window(_EVENT_IDS)
+
+    def finished(self, running: Running, outcome: RequestOutcome) -> None:
+        """Remember a request that has ended, and record that it was made."""
+        suggested = Suggested(
+            running.request_id,
+            running.protocol,
+            running.caller.key,
+            running.caller.user,
+            running.language,
+            self._model,
+            running.source,
+        )
+        self._known.put(suggested.id, suggested)
+        for mark in running.fingerprints:
+            self._marks.put((suggested.key, mark), suggested.id)
+        took = latency_ms(running)
+        asked = SuggestionEvent(
+            f"{suggested.id}/{EventKind.REQUESTED}",
+            EventKind.REQUESTED,
+            time.time(),
+            suggested,
+            outcome=outcome,
+            wait_ms=took["wait"],
+            first_token_ms=took["first_token"],
+            total_ms=took["total"],
+        )
+        self._record(asked)
+        if outcome is RequestOutcome.OK and running.blank:
+            kind = EventKind.RETURNED_EMPTY
+            self._record(SuggestionEvent(f"{suggested.id}/{kind}", kind, asked.at, suggested))
+
+    def report(self, event: SuggestionEvent, caller: Caller) -> Receipt:
+        """Record what an editor says; of `event.suggestion` it gives the id only."""
+        seen = (caller.key, event.id)
+        if seen in self._seen:
+            return Receipt.REPEATED
+        known = self._known.get(event.suggestion.id)
+        if known is not None and known.key != caller.key:
+            known = None
+        told = known or replace(event.suggestion, key=caller.key, user=caller.user)
+        event = replace(event, suggestion=told, joined=known is not None)
+        if not self._record(event):
+            return Receipt.REFUSED
+        self._seen.put(seen, None)
+        self._metrics.editor_event(event.kind, event.reported_by)
+        logger.debug(
+            "editor event",
+            extra={
+                "kind": event.kind.value,
+                "suggestion": told.id,
+                "reported_by": event.reported_by,
+                "joined": event.joined,
+            },
+        )
+        if known is not None:
+            return Receipt.COUNTED
+        self._metrics.unjoined(event.reported_by)
+        return Receipt.UNKNOWN
+
+    def find(self, caller: Caller, prefix: str, suffix: str, accepted: str) -> str | None:
+        """The latest suggestion to this caller from which `accepted` may come."""
+        return self._marks.get((caller.key, fingerprint(prefix, suffix, accepted)))
+
+    def _record(self, event: SuggestionEvent) -> bool:
+        taken = self._telemetry.record(event)
+        if not taken:
+            self._metrics.event_dropped()
+        return taken
+
+
+class _Window(Generic[K, V]):
+    """The latest entries of a mapping."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: dict[K, V] = {}
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
+    def get(self, key: K) -> V | None:
+        return self._entries.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        self._entries.pop(key, None)
+        self._entries[key] = value
+        if len(self._entries) > self._size:
+            del self._entries[next(iter(self._entries))]
+
+
+def event_id() -> str:
+    """A new event's id, for editors that give none."""
+    return uuid.uuid4().hex

@@ -1,0 +1,187 @@
+"""What became of suggestions, as events for whoever keeps them: the seam, and its bounded queue.
+
+An event says who was suggested what kind of thing, where it came from and what the editor reports
+of it; nothing of anybody's code is in it. The queue never makes a request wait: it takes an event
+at once or says that it is full. A task drains it into a store (`server.event_file`), which may be
+away for a while. Where events come from: `server.suggestions`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import anyio
+import anyio.to_thread
+
+from tabwright.errors import Busy
+
+logger = logging.getLogger(__name__)
+
+_QUEUE = 16_384  # about ten megabytes; a store that is away has so long to come back
+_RETRY_S = 1.0
+
+
+class EventKind(StrEnum):
+    """What happened to a suggestion. The first two the gateway knows, the others editors report."""
+
+    REQUESTED = "requested"
+    RETURNED_EMPTY = "returned_empty"
+    SHOWN = "shown"
+    ACCEPTED = "accepted"
+    DISMISSED = "dismissed"
+    RETAINED = "retained"
+
+
+REPORTED = (EventKind.SHOWN, EventKind.ACCEPTED, EventKind.DISMISSED, EventKind.RETAINED)
+
+
+class Part(StrEnum):
+    """How much of a suggestion was accepted."""
+
+    FULL = "full"
+    WORD = "word"
+    LINE = "line"
+
+
+class EventsFull(Busy):
+    """No event can be taken before some have been stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """What is known about a suggestion. key, user: whose it is; empty: nobody is named."""
+
+    id: str
+    protocol: str = ""
+    key: str = ""
+    user: str = ""
+    language: str = ""
+    model: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestionEvent:
+    """One event. What does not belong to its kind is None.
+
+    id: the same event has the same id, however often it arrives. at: seconds since 1970.
+    reported_by: the protocol that told, empty for what the gateway itself knows. joined: whether
+    the gateway knows the suggestion. outcome and the times in milliseconds since the request was
+    read: of REQUESTED. shown_ms: how long it had been shown. part, chars: of ACCEPTED. explicit:
+    whether it was dismissed by a key, not by typing on. retained_share: how much of it still stands
+    after_s seconds later, 0 to 1.
+    """
+
+    id: str
+    kind: EventKind
+    at: float
+    suggestion: Suggested
+    reported_by: str = ""
+    joined: bool = True
+    choice: int | None = None
+    outcome: str | None = None
+    wait_ms: float | None = None
+    first_token_ms: float | None = None
+    total_ms: float | None = None
+    shown_ms: float | None = None
+    part: Part | None = None
+    chars: int | None = None
+    explicit: bool | None = None
+    after_s: float | None = None
+    retained_share: float | None = None
+
+
+class Telemetry(Protocol):
+    """Takes events."""
+
+    def record(self, event: SuggestionEvent) -> bool:
+        """Take one event without waiting; False: there was no room for it."""
+
+
+class EventStore(Protocol):
+    """Keeps events."""
+
+    def append(self, events: Sequence[SuggestionEvent]) -> None:
+        """Keep these; called in a thread, one call at a time.
+
+        Raises:
+            OSError: they are not kept, or not all of them; they will come again.
+        """
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class Uncollected:
+    """Takes every event and keeps none."""
+
+    def record(self, event: SuggestionEvent) -> bool:
+        """Take one event."""
+        del event
+        return True
+
+
+class EventQueue:
+    """Events on their way to a store."""
+
+    def __init__(self, room: int = _QUEUE) -> None:
+        """Hold at most `room` events."""
+        self._send, self._receive = anyio.create_memory_object_stream[SuggestionEvent](room)
+
+    def record(self, event: SuggestionEvent) -> bool:
+        """Take one event without waiting; False: the queue is full."""
+        try:
+            self._send.send_nowait(event)
+        except anyio.WouldBlock:
+            return False
+        return True
+
+    async def drain(self, store: EventStore) -> None:
+        """Hand everything to `store` until cancelled, and what is left then; close the store."""
+        batch: list[SuggestionEvent] = []
+        try:
+            while True:
+                batch = [await self._receive.receive(), *self._waiting()]
+                await _keep(store, batch)
+                batch = []
+        finally:
+            self._last(store, [*batch, *self._waiting()])
+
+    def _waiting(self) -> list[SuggestionEvent]:
+        found = []
+        try:
+            while True:
+                found.append(self._receive.receive_nowait())
+        except anyio.WouldBlock:
+            return found
+
+    def _last(self, store: EventStore, events: Sequence[SuggestionEvent]) -> None:
+        try:
+            if events:
+                store.append(events)
+        except OSError as error:
+            logger.error("events are lost", extra={"events": len(events), "reason": error.strerror})
+        finally:
+            store.close()
+            self._send.close()
+            self._receive.close()
+
+
+async def _keep(store: EventStore, events: Sequence[SuggestionEvent]) -> None:
+    """Store events, again and again while the store is away."""
+    away = False
+    while True:
+        try:
+            await anyio.to_thread.run_sync(store.append, events)
+            if away:
+                logger.info("events are stored again")
+            return
+        except OSError as error:
+            if not away:
+                logger.error("events wait for their store", extra={"reason": error.strerror})
+            away = True
+        await anyio.sleep(_RETRY_S)
