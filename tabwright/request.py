@@ -20,6 +20,8 @@ class Finish(StrEnum):
     LENGTH = "length"
 
 
+MOST_REPETITION = 10
+
 # The most likely ids at one place with the natural-log probability of each, best first.
 Ranking = tuple[tuple[int, float], ...]
 
@@ -75,9 +77,11 @@ class SamplingParams:
             raise InvalidRequest("seed", self.seed, "give a whole number of at most 64 bits")
         if not 0 <= self.min_p <= 1:
             raise InvalidRequest("min_p", self.min_p, "give a number from 0 to 1")
-        if not 0 < self.repetition_penalty <= 10:
+        if not 0 < self.repetition_penalty <= MOST_REPETITION:
             raise InvalidRequest(
-                "repetition_penalty", self.repetition_penalty, "give a number above 0 and up to 10"
+                "repetition_penalty",
+                self.repetition_penalty,
+                f"give a number above 0 and up to {MOST_REPETITION}",
             )
         for name in ("presence_penalty", "frequency_penalty"):
             if not -2 <= getattr(self, name) <= 2:

@@ -2,7 +2,7 @@
 
 Its editors never cancel: `t_max_predict_ms` bounds an answer instead, once it has a line break.
 `n_predict` 0 keeps a cache warm between keystrokes; it is answered from nothing and not counted.
-Samplers, slots, `n_indent` and `t_max_prompt_ms` are accepted and not acted on. Read
+Slots, `n_indent` and `t_max_prompt_ms` are accepted and not acted on. Read
 `LlamaCpp.infill` first.
 """
 
@@ -19,6 +19,7 @@ from server.event_stream import JSON, Answer, Emit, EventStream, Json, JsonRespo
 from server.gateway import Call, Gateway, Route, read_wire
 from server.health import engine_fault
 from server.inflight import Running
+from server.llama_sampling import LlamaSampling
 from server.metrics import RequestOutcome
 from server.templates import understood
 from server.wire import Ids, Number, spent, stop_strings
@@ -36,7 +37,7 @@ class ExtraFile(BaseModel):
     filename: StrictStr | None = None
 
 
-class Sampling(BaseModel):
+class Sampling(LlamaSampling):
     """What both kinds of request have."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False, protected_namespaces=())
@@ -162,14 +163,15 @@ class LlamaCpp:
         elif length <= 0:  # as much as there is room for; 0 never gets to an engine
             length = self._gateway.max_context
         temperature = body.temperature
+        temperature = settings.default_temperature if temperature is None else max(0, temperature)
         return SamplingParams(
             max_tokens=length,
-            temperature=settings.default_temperature
-            if temperature is None
-            else max(0, temperature),
+            temperature=temperature,
             top_p=1.0 if body.top_p is None else body.top_p,
             top_k=max(0, body.top_k or 0),
             seed=None if body.seed in _RANDOM_SEEDS else body.seed,
+            min_p=body.early_min_p(temperature),
+            repetition_penalty=body.repetition(),
         )
 
     def _answer(self, call: Call, body: Sampling, request: CompletionRequest) -> ASGIApp:

@@ -19,6 +19,7 @@ from server.choices import Choice, collect, generate, spread
 from server.event_stream import JSON, LINES, Answer, Emit, EventStream, JsonResponse, Problem, line
 from server.gateway import Call, Gateway, Route, read_wire
 from server.inflight import Running
+from server.llama_sampling import LlamaSampling
 from server.templates import understood
 from server.wire import Number, spent, stop_strings
 from tabwright import __version__
@@ -31,7 +32,7 @@ _VERSION = f"0.12.0+tabwright.{__version__}"  # clients ask for a least version 
 _FOREVER = "2318-01-01T00:00:00Z"  # the model is never unloaded
 
 
-class GenerateOptions(BaseModel):
+class GenerateOptions(LlamaSampling):
     """`options` of a request."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
@@ -207,6 +208,8 @@ class Ollama:
             top_p=1.0 if options.top_p is None else options.top_p,
             top_k=options.top_k or 0,
             seed=options.seed,
+            min_p=options.min_p or 0.0,
+            repetition_penalty=options.repetition(),
         )
         request = CompletionRequest(
             prefix=body.prompt or "",

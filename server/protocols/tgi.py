@@ -2,8 +2,7 @@
 
 There is no suffix in it: clients lay out `inputs` themselves (`server.templates`), and any other
 text is continued as it is. Greedy unless a temperature or `do_sample` is given, as TGI is.
-Penalties, `truncate`, `watermark` and `typical_p` are accepted and not acted on. Read `Tgi.whole`
-first.
+`truncate`, `watermark` and `typical_p` are accepted and not acted on. Read `Tgi.whole` first.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
+from server.best_of import mean_logprob
 from server.choices import Choice, collect, generate, spread
 from server.event_stream import JSON, Answer, Emit, EventStream, Problem, event
 from server.gateway import Call, Gateway, Route, read_wire
@@ -45,7 +45,9 @@ class Parameters(BaseModel):
     stop: list[StrictStr] | None = None
     return_full_text: StrictBool | None = None
     details: StrictBool | None = None
-    best_of: StrictInt | None = None
+    best_of: StrictInt | None = Field(default=None, ge=1)
+    repetition_penalty: Number | None = None
+    frequency_penalty: Number | None = None
 
 
 class GenerateRequest(BaseModel):
@@ -83,17 +85,22 @@ class Tgi:
         """Answer with one object; llm-ls refuses an array."""
         body = read_wire(GenerateRequest, call.body)
         parameters = body.parameters or Parameters()
-        choices = list(spread([self._request(body.inputs, parameters)], 1))
+        count, limit = parameters.best_of or 1, self._gateway.settings.max_choices
+        if count > limit:
+            raise InvalidRequest("best_of", count, f"give at most {limit}")
+        choices = list(spread([self._request(body.inputs, parameters)], count))
         running = self._gateway.open(self.name, "gen-", call)
 
         async def work() -> Mapping[str, Any]:
-            pieces = (await collect(self._gateway.completer, choices, running)).rows[0]
+            rows = (await collect(self._gateway.completer, choices, running)).rows
+            best = max(range(count), key=lambda index: mean_logprob(rows[index]))
+            pieces, choice = rows[best], choices[best % len(choices)]
             text = "".join(piece.text for piece in pieces)
             answer = {"generated_text": _full(body.inputs, parameters) + text}
             if not parameters.details:
                 return answer
             tokens = [token for piece in pieces for token in self._tokens(piece)]
-            details = _details(pieces[-1], choices[0]) | {"prefill": [], "tokens": tokens}
+            details = _details(pieces[-1], choice) | {"prefill": [], "tokens": tokens}
             return answer | {"details": details}
 
         return Answer(self._gateway.reception, running, self, work)
@@ -102,6 +109,9 @@ class Tgi:
         """Answer piece by piece; the last event has the whole text."""
         body = read_wire(GenerateRequest, call.body)
         parameters = body.parameters or Parameters()
+        if (parameters.best_of or 1) > 1:
+            fix = "the best is known at the end; use /generate"
+            raise InvalidRequest("best_of", parameters.best_of, fix)
         choices = list(spread([self._request(body.inputs, parameters)], 1))
         running = self._gateway.open(self.name, "gen-", call)
         before = _full(body.inputs, parameters)
@@ -113,10 +123,9 @@ class Tgi:
         )
 
     def _request(self, inputs: str, parameters: Parameters) -> CompletionRequest:
-        if (parameters.best_of or 1) > 1:
-            raise InvalidRequest(
-                "best_of", parameters.best_of, "this server does not support it; leave it out"
-            )
+        if parameters.frequency_penalty:
+            fix = "TGI's own is not served; leave it out"
+            raise InvalidRequest("frequency_penalty", parameters.frequency_penalty, fix)
         settings = self._gateway.settings
         temperature = parameters.temperature
         if temperature is None:
@@ -127,6 +136,9 @@ class Tgi:
             top_p=1.0 if parameters.top_p is None else parameters.top_p,
             top_k=parameters.top_k or 0,
             seed=parameters.seed,
+            repetition_penalty=1.0
+            if parameters.repetition_penalty is None
+            else parameters.repetition_penalty,
         )
         request = CompletionRequest(
             prefix=inputs, sampling=sampling, stop=stop_strings(parameters.stop)

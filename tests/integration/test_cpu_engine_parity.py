@@ -18,7 +18,7 @@ import pytest
 from server.engines.cpu import CpuEngine
 from server.engines.cpu_settings import CpuSettings, Precision
 from tabwright.artifact import ModelArtifact
-from tabwright.request import SamplingParams
+from tabwright.request import SamplingParams, Suggestion
 from tests.fakes.tiny_artifact import make_tiny_artifact
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("cpu"), pytest.mark.needs("torch")]
@@ -149,6 +149,112 @@ async def test_logprobs_are_those_of_the_model_before_temperature(
         logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
     expected = logits.log_softmax(-1)[range(len(ids)), ids].tolist()
     assert logprobs == pytest.approx(expected, abs=1e-3)
+
+
+STEERED: dict[str, dict[str, Any]] = {
+    "presence": {"presence_penalty": 1.3},
+    "presence below zero": {"presence_penalty": -2.0},
+    "frequency": {"frequency_penalty": 0.8},
+    "frequency below zero": {"frequency_penalty": -2.0},
+    "repetition": {"repetition_penalty": 1.4},
+    "repetition below one": {"repetition_penalty": 0.7},
+    "bias": {"logit_bias": ((300, 4.0), (301, 4.5), (77, -100.0), (302, -3.0))},
+    "all together": {
+        "presence_penalty": -0.9,
+        "frequency_penalty": 0.4,
+        "repetition_penalty": 1.2,
+        "logit_bias": ((300, 6.0), (301, 6.5)),
+    },
+}
+
+
+@pytest.mark.parametrize("fields", STEERED.values(), ids=list(STEERED))
+async def test_steered_greedy_ids_are_those_of_the_changed_logits(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    artifact = make_tiny_artifact(tmp_path / "tiny")
+    choose = random.Random(9)
+    prompt = choose.choices(range(7, 512), k=300)
+    sampling = SamplingParams(max_tokens=40, **fields)
+    ids = list((await whole(artifact, tmp_path / "ir", prompt, sampling)).ids)
+    rows = their_logits(artifact.path, prompt + ids)[len(prompt) - 1 : -1]
+    for place, (row, chosen) in enumerate(zip(rows, ids, strict=True)):
+        changed = changed_logits(row, prompt, ids[:place], sampling)
+        assert changed[chosen] > max(changed) - 1e-3, place
+    free = list((await whole(artifact, tmp_path / "ir", prompt, SamplingParams(max_tokens=40))).ids)
+    assert ids != free, "the fields change something"
+
+
+def changed_logits(
+    row: list[float], prompt: list[int], answer: list[int], sampling: SamplingParams
+) -> list[float]:
+    """Word by word what `SamplingParams` says."""
+    out = list(row)
+    for i in {*prompt, *answer}:
+        factor = sampling.repetition_penalty
+        out[i] = out[i] / factor if out[i] > 0 else out[i] * factor
+    for i in set(answer):
+        out[i] -= sampling.presence_penalty
+        out[i] -= sampling.frequency_penalty * answer.count(i)
+    for i, bias in sampling.logit_bias:
+        out[i] += bias
+    return out
+
+
+def their_logits(folder: Path, ids: list[int]) -> list[list[float]]:
+    import torch
+    import transformers
+
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.inference_mode():
+        rows: list[list[float]] = model(torch.tensor([ids])).logits[0].tolist()
+    return rows
+
+
+async def whole(
+    artifact: ModelArtifact, cache: Path, prompt: list[int], sampling: SamplingParams
+) -> Suggestion:
+    """One answer of the exact engine, as one piece."""
+    told = Suggestion("")
+    settings = CpuSettings(cache_dir=cache, precision=Precision.F32, threads=1)
+    async with (
+        CpuEngine(artifact, settings) as engine,
+        engine.stream(prompt, sampling) as stream,
+    ):
+        async for new in stream:
+            told = Suggestion(
+                "",
+                ids=told.ids + new.ids,
+                logprobs=told.logprobs + new.logprobs,
+                alternatives=told.alternatives + new.alternatives,
+                prompt=told.prompt or new.prompt,
+            )
+    return told
+
+
+async def test_scores_and_alternatives_are_those_of_the_model(tmp_path: Path) -> None:
+    import torch
+
+    artifact = make_tiny_artifact(tmp_path / "tiny")
+    prompt = random.Random(4).choices(range(7, 512), k=600)  # three chunks
+    sampling = SamplingParams(
+        max_tokens=12, temperature=0.9, seed=1, alternatives=5, prompt_logprobs=True
+    )
+    told = await whole(artifact, tmp_path / "ir", prompt, sampling)
+    assert told.prompt
+    ids = [*prompt, *told.ids]
+    logprobs = torch.tensor(their_logits(artifact.path, ids)).log_softmax(-1)[:-1]
+    expected = logprobs[range(len(ids) - 1), ids[1:]].tolist()
+    scored = [*told.prompt.logprobs[1:], *told.logprobs]
+    assert scored == pytest.approx(expected, abs=1e-3)
+    top = logprobs.topk(5)
+    rankings = [*told.prompt.alternatives[1:], *told.alternatives]
+    assert len(rankings) == len(ids) - 1
+    for ranking, values, row in zip(rankings, top.values.tolist(), logprobs, strict=True):
+        assert [p for _, p in ranking] == pytest.approx(values, abs=1e-3)
+        assert [p for _, p in ranking] == pytest.approx(
+            [float(row[i]) for i, _ in ranking], abs=1e-3
+        )
 
 
 @pytest.mark.skipif(not BUNDLED.is_dir(), reason="the bundled model is not there")

@@ -153,6 +153,61 @@ def test_the_prompt_may_be_token_ids(live: LiveGateway, client: httpx.Client) ->
     assert answer["tokens_predicted"] == 2
 
 
+COLD = {"prompt": "for i in", "n_predict": 8, "temperature": 0}
+WARMER = COLD | {"temperature": 1.5, "seed": 3}
+
+
+def test_min_p_acts_before_temperature_and_only_if_it_is_among_the_samplers(
+    client: httpx.Client,
+) -> None:
+    def content(**fields: Any) -> str:
+        answer = client.post("/completion", json=WARMER | fields)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["content"])
+
+    greedy = client.post("/completion", json=COLD).json()["content"]
+    assert content(min_p=1.0) == greedy
+    # The likeliest other token is e times less likely: at 1.5 that is no longer so.
+    assert content(min_p=0.4) == greedy
+    assert content(min_p=0.35) != greedy
+    assert content(min_p=1.0, samplers=["top_k", "top_p"]) == content()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"repeat_penalty": 1.1},
+        {"repeat_penalty": 1.1, "repeat_last_n": 64},
+        {"presence_penalty": 0.5},
+        {"frequency_penalty": 0.5},
+        {"min_p": 1.5},
+        {"repeat_penalty": 0, "repeat_last_n": -1},
+    ],
+    ids=str,
+)
+def test_penalties_that_would_be_others_are_refused(
+    client: httpx.Client, fields: dict[str, Any]
+) -> None:
+    answer = client.post("/completion", json=COLD | fields)
+    assert answer.status_code == 400
+    assert next(iter(fields)).split("_")[0] in answer.json()["error"]["message"]
+
+
+def test_penalties_that_are_the_same_act(client: httpx.Client) -> None:
+    def content(**fields: Any) -> str:
+        return str(client.post("/completion", json=COLD | fields).json()["content"])
+
+    # At 10 what stands in the prompt is worse than everything else.
+    again = {"prompt": LINES, "repeat_last_n": -1}
+    assert content(repeat_penalty=10, **again) != content(**again)
+    for neutral in (
+        {"repeat_penalty": 1.0, "presence_penalty": 0, "frequency_penalty": 0.0},
+        {"repeat_penalty": 1.1, "repeat_last_n": 0},
+        {"repeat_penalty": 1.1, "presence_penalty": 1, "samplers": ["top_k"]},
+    ):
+        assert content(**neutral) == content()
+
+
 def test_health_asks_for_no_key_and_says_whether_the_engine_answers(tiny: ModelArtifact) -> None:
     with live_gateway(tiny, api_key="k") as live, httpx.Client(base_url=live.url) as client:
         assert client.get("/health").json() == {"status": "ok"}

@@ -132,3 +132,14 @@ def test_version_and_root_are_what_clients_look_for(live: LiveGateway) -> None:
     answer = httpx.get(f"{live.url}/api/version", headers={"Authorization": "Bearer key"})
     assert answer.json()["version"].startswith("0.12.0")
     assert httpx.get(f"{live.url}/api/tags").json().keys() == {"error"}
+
+
+def test_min_p_and_a_penalty_over_everything_act(client: ollama.Client) -> None:
+    sampled = {"temperature": 1.5, "seed": 3, "num_predict": 8}
+    greedy = client.generate("tiny", "a", options=GREEDY | {"num_predict": 8}).response
+    assert client.generate("tiny", "a", options=sampled | {"min_p": 1.0}).response == greedy
+    assert client.generate("tiny", "a", options=sampled).response != greedy
+    repeated = GREEDY | {"num_predict": 8, "repeat_penalty": 10.0, "repeat_last_n": -1}
+    assert client.generate("tiny", ANSWER, options=repeated).response != greedy
+    with pytest.raises(ollama.ResponseError, match="repeat_penalty"):
+        client.generate("tiny", "a", options=GREEDY | {"repeat_penalty": 1.1})

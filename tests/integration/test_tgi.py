@@ -70,6 +70,26 @@ def test_the_last_event_has_the_whole_text_and_the_details(client: httpx.Client)
     assert not any(row["token"]["special"] for row in pieces)
 
 
+def test_the_best_of_several_is_shown(client: httpx.Client) -> None:
+    fields = {"temperature": 1.0, "max_new_tokens": 6, "details": True, "repetition_penalty": 1.01}
+    best = ask(client, seed=1, best_of=6, **fields)
+    tokens = best["details"]["tokens"]
+    mean = sum(token["logprob"] for token in tokens) / len(tokens)
+    again = ask(client, seed=best["details"]["seed"], **fields)
+    assert again["generated_text"] == best["generated_text"]
+    first = ask(client, seed=1, **fields)["details"]["tokens"]
+    assert mean >= sum(token["logprob"] for token in first) / len(first)
+    assert best["details"]["seed"] != 1, "the first candidate is not the best one here"
+    refused = client.post("/generate_stream", json={"inputs": "a", "parameters": {"best_of": 2}})
+    assert refused.status_code == 400
+
+
+def test_a_repetition_penalty_acts(client: httpx.Client) -> None:
+    plain = ask(client)["generated_text"]
+    # At 10 every token is worse than all that are not in the prompt or the answer.
+    assert ask(client, repetition_penalty=10.0)["generated_text"] != plain
+
+
 def test_errors_are_strings(client: httpx.Client) -> None:
     answer = client.post("/generate", json={"inputs": ["a"]})
     assert answer.status_code == 400

@@ -192,3 +192,28 @@ def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CorruptArtifact, match=r"tokenizer\.json"):
         Tokenizer.from_file(tmp_path / "tokenizer.json")
+
+
+@BOTH
+@given(text=PLAIN)
+def test_the_bytes_of_tokens_joined_are_those_of_the_text(tokenizer: Tokenizer, text: str) -> None:
+    joined = b"".join(map(tokenizer.token_bytes, tokenizer.encode(text)))
+    # A Metaspace vocabulary puts a blank in front of every text.
+    assert joined in (text.encode(), b" " + text.encode())
+
+
+@BOTH
+def test_a_token_is_shown_as_text_bytes_or_name(tokenizer: Tokenizer) -> None:
+    parts = [tokenizer.shown(i).removeprefix("bytes:") for i in tokenizer.encode("🙂")]
+    assert "".join(parts).strip() == "\\xf0\\x9f\\x99\\x82"
+    assert len(parts) > 1
+    assert tokenizer.shown(tokenizer.encode("x def")[-1]).endswith("def")
+    assert tokenizer.shown(10**6) == "token_id:1000000"
+    assert tokenizer.token_bytes(10**6) == b""
+    for token_id in tokenizer.special_ids:
+        assert tokenizer.token_id(tokenizer.shown(token_id)) == token_id
+        assert tokenizer.token_bytes(token_id) == b""
+
+
+def test_a_blank_that_belongs_to_a_token_is_shown() -> None:
+    assert [METASPACE.shown(i) for i in METASPACE.encode("x def")] == [" ", "x", " def"]
