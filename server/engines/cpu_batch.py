@@ -135,7 +135,7 @@ class Batch:
             if solo.reading and not reading:
                 continue
             reading = reading and not solo.reading
-            piece = solo.advance()
+            piece = solo.advance(alone=not self._running)
             if piece is not None:
                 report.pieces.append(piece)
             if piece is not None and piece.finish:

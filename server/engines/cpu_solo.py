@@ -22,6 +22,7 @@ from server.engines.ir import MODEL_FILE
 if TYPE_CHECKING:
     from server.engines.token_choice import Logits
 
+_BESIDE_OTHERS = 32  # tokens of a prompt in one step; each step of the others waits for them
 _SCORED_AT_ONCE = 32  # rows of the vocabulary's size, which are large
 
 
@@ -73,15 +74,19 @@ class SoloRequest:
         """Its prompt is not read to the end."""
         return self._done < len(self._add.prompt)
 
-    def advance(self) -> Piece | None:
-        """Compute one chunk of the prompt or one token; None while there is nothing to say."""
-        from server.engines.token_choice import TokenChooser, logprobs_of, ranking
+    def advance(self, *, alone: bool = True) -> Piece | None:
+        """Compute one chunk of the prompt or one token; None while there is nothing to say.
+
+        alone: nobody in the pipeline waits for the next step meanwhile.
+        """
+        from server.engines.token_choice import TokenChooser
 
         add = self._add
         if not self.reading:
             row = self._logits([self._last])[-1]
         else:
-            chunk = add.prompt[self._done : self._done + self._chunk_tokens]
+            size = self._chunk_tokens if alone else min(_BESIDE_OTHERS, self._chunk_tokens)
+            chunk = add.prompt[self._done : self._done + size]
             rows = self._logits(chunk)
             if add.prompt_logprobs:
                 self._score(rows)
@@ -91,16 +96,14 @@ class SoloRequest:
             self._chooser = TokenChooser(add, len(row))
         if add.max_tokens == 0:
             return self._piece([], [], "length", [])
-        row = row.astype("float64")
-        chosen = self._chooser.choose(row)
+        chosen = self._chooser.choose(row.astype("float64"))
         if chosen in add.stop_ids:
             return self._piece([], [], "stop", [])
-        logprobs = logprobs_of(row)
         self._last = chosen
         self._generated += 1
         finish = "length" if self._generated == add.max_tokens else None
-        alternatives = [ranking(logprobs, add.alternatives)] if add.alternatives else []
-        return self._piece([chosen], [min(float(logprobs[chosen]), 0.0)], finish, alternatives)
+        (logprob,), ranks = self._told(row[None], [chosen])
+        return self._piece([chosen], [logprob], finish, ranks)
 
     def _piece(
         self,
@@ -132,19 +135,26 @@ class SoloRequest:
 
     def _score(self, rows: Logits) -> None:
         """Note how likely the prompt's own next tokens are; the last row has none in the prompt."""
-        from server.engines.token_choice import logprobs_of, rankings
-
-        add = self._add
         if not self._prompt_logprobs:
             self._prompt_logprobs.append(None)
-            if add.alternatives:
+            if self._add.alternatives:
                 self._prompt_alternatives.append(())
-        following = add.prompt[self._done - len(rows) + 1 : self._done + 1]
+        following = self._add.prompt[self._done - len(rows) + 1 : self._done + 1]
         for at in range(0, len(following), _SCORED_AT_ONCE):
             part = following[at : at + _SCORED_AT_ONCE]
-            logprobs = logprobs_of(rows[at : at + len(part)].astype("float64"))
-            self._prompt_logprobs += [
-                min(float(row[i]), 0.0) for row, i in zip(logprobs, part, strict=True)
-            ]
-            if add.alternatives:
-                self._prompt_alternatives += rankings(logprobs, add.alternatives)
+            logprobs, ranks = self._told(rows[at : at + len(part)], part)
+            self._prompt_logprobs += logprobs
+            self._prompt_alternatives += ranks
+
+    def _told(
+        self, rows: Logits, ids: Sequence[int]
+    ) -> tuple[list[float], list[list[tuple[int, float]]]]:
+        """How likely each of `ids` was by its row, and the rankings if they are asked for."""
+        from server.engines.token_choice import log_total, rankings
+
+        totals = log_total(rows)
+        logprobs = [
+            min(float(row[i] - total), 0.0) for row, i, total in zip(rows, ids, totals, strict=True)
+        ]
+        count = self._add.alternatives
+        return logprobs, rankings(rows, totals, count) if count else []

@@ -6,7 +6,6 @@ Read `TokenChooser.choose` first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from server.engines.cpu_messages import Add
 
-    Logits = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    Logits = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 GREEDY_BELOW = 1e-4  # dividing by less makes infinities of logits
 
@@ -73,24 +72,22 @@ def _likely(logits: Logits, top_k: int, top_p: float, min_p: float) -> Logits:
     return kept
 
 
-def logprobs_of(logits: Logits) -> Logits:
-    """Natural-log probabilities, along the last axis."""
-    top = logits.max(axis=-1, keepdims=True)
-    shifted = logits - top
-    normalised: Logits = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return normalised
+def log_total(rows: Logits) -> Logits:
+    """What to subtract from each row of logits to get natural-log probabilities."""
+    top = rows.max(axis=-1)
+    total: Logits = top + np.log(np.exp(rows - top[..., None]).sum(axis=-1, dtype=np.float64))
+    return total
 
 
-def ranking(logprobs: Logits, count: int) -> list[tuple[int, float]]:
-    """The `count` likeliest ids of one place, best first, of equals the lower id first."""
-    if count == 0:
-        return []
-    edge = np.partition(logprobs, -min(count, len(logprobs)))[-min(count, len(logprobs))]
-    candidates = np.flatnonzero(logprobs >= edge)
-    best = candidates[np.argsort(-logprobs[candidates], kind="stable")][:count]
-    return [(int(i), min(float(logprobs[i]), 0.0)) for i in best]
-
-
-def rankings(logprobs: Logits, count: int) -> list[Sequence[tuple[int, float]]]:
-    """A ranking for each row."""
-    return [ranking(row, count) for row in logprobs]
+def rankings(rows: Logits, totals: Logits, count: int) -> list[list[tuple[int, float]]]:
+    """The `count` likeliest ids of each row, best first, of equals the lower id first."""
+    found: list[list[tuple[int, float]]] = [[] for _ in rows]
+    left = np.array(rows)
+    places = np.arange(len(rows))
+    for _ in range(min(count, rows.shape[-1])):
+        best = left.argmax(axis=-1)
+        logprobs = left[places, best] - totals
+        for row, token_id, logprob in zip(found, best.tolist(), logprobs.tolist(), strict=True):
+            row.append((token_id, min(logprob, 0.0)))
+        left[places, best] = -np.inf
+    return found

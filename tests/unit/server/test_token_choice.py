@@ -11,7 +11,7 @@ import pytest
 np = pytest.importorskip("numpy")
 
 from server.engines.cpu_messages import Add  # noqa: E402
-from server.engines.token_choice import TokenChooser, logprobs_of, ranking  # noqa: E402
+from server.engines.token_choice import TokenChooser, log_total, rankings  # noqa: E402
 
 CHANCES = {0: 0.4, 1: 0.3, 2: 0.2, 3: 0.1}
 LOGITS = np.log(np.array([CHANCES[i] for i in range(4)])) + 7.0
@@ -92,9 +92,14 @@ def test_extreme_values_choose_something() -> None:
         assert all(0 <= one.choose(LOGITS) < 4 for _ in range(300))
 
 
-def test_a_ranking_is_ordered_and_as_long_as_asked() -> None:
-    logprobs = logprobs_of(np.array([1.0, 3.0, 3.0, -2.0]))
-    assert [i for i, _ in ranking(logprobs, 3)] == [1, 2, 0]
-    assert [i for i, _ in ranking(logprobs, 9)] == [1, 2, 0, 3]
-    assert ranking(logprobs, 0) == []
-    assert sum(math.exp(p) for _, p in ranking(logprobs, 4)) == pytest.approx(1)
+def test_rankings_are_ordered_and_as_long_as_asked() -> None:
+    rows = np.array([[1.0, 3.0, 3.0, -2.0], [0.0, 0.0, 0.0, 9.0]], dtype=np.float32)
+    totals = log_total(rows)
+    ids = [[i for i, _ in row] for row in rankings(rows, totals, 3)]
+    assert ids == [[1, 2, 0], [3, 0, 1]]
+    whole = rankings(rows, totals, 9)
+    assert [len(row) for row in whole] == [4, 4]
+    for row in whole:
+        assert sum(math.exp(p) for _, p in row) == pytest.approx(1, abs=1e-6)
+    assert rankings(rows, totals, 0) == [[], []]
+    assert rows[0, 1] == 3.0, "the caller's rows stay as they are"
