@@ -23,6 +23,7 @@ from tabwright.tokenizer import Tokenizer
 WINDOW_CHARS_PER_TOKEN = 6  # text further away than this is not even tokenised; code has 3 to 4
 HEADER_CHARS = 96
 _MOST = 64  # pieces looked at; more than fit into any prompt
+_NEAR_CHARS = 65_536  # of prefix and of suffix, to find what is in the prompt anyway
 _LEAST = 32  # tokens; below it a header and a line or two are no context
 _NAMELESS = "snippet"
 
@@ -78,8 +79,8 @@ class SnippetShelf:
     def _chosen(
         self, request: CompletionRequest, allowed: int, comment: _Comment | None
     ) -> list[int]:
-        start = max(0, len(request.prefix) - allowed * 4 * WINDOW_CHARS_PER_TOKEN) // 1024 * 1024
-        near = [request.prefix[start:], (request.suffix or "")[: allowed * 24]]
+        start = max(0, len(request.prefix) - _NEAR_CHARS) // 1024 * 1024
+        near = [request.prefix[start:], (request.suffix or "")[:_NEAR_CHARS]]
         ranked = sorted(request.snippets, key=_rank)[:_MOST]
         sizes = (allowed,) if len(ranked) == 1 else (allowed // 2, allowed // 4, allowed // 8)
         taken: list[tuple[str, str, tuple[int, ...]]] = []
