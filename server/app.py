@@ -105,11 +105,12 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     for rows in paths.values():
         _add_route(app, gateway, rows)
     _describe(app, paths)
-    spoken = {path: rows[-1][0] for (_, path), rows in paths.items()}
-    _speak_where_no_route_does(app, spoken, protocols[-1])
     templates = {
         route.endpoint: route.path for route in app.routes if isinstance(route, StarletteRoute)
     }
+    by_path = {path: rows[-1][0] for (_, path), rows in paths.items()}
+    spoken = {end: by_path[path] for end, path in templates.items() if path in by_path}
+    _speak_where_no_route_does(app, spoken, protocols[-1])
     app.add_middleware(Visits, templates=templates)
     return app
 
@@ -239,19 +240,25 @@ def _describe(app: FastAPI, paths: dict[tuple[str, str], list[Row]]) -> None:
 
 
 def _speak_where_no_route_does(
-    app: FastAPI, spoken: Mapping[str, IdeProtocol], stranger: IdeProtocol
+    app: FastAPI, spoken: Mapping[Any, IdeProtocol], stranger: IdeProtocol
 ) -> None:
-    """Answer wrong methods and our own bugs in the dialect of the path, unknown paths in one."""
+    """Answer wrong methods and our own bugs in the dialect of the path, unknown paths in one.
+
+    spoken: the protocol of each endpoint.
+    """
+
+    def dialect(request: Request) -> IdeProtocol:
+        return spoken.get(request.scope.get("endpoint"), stranger)
 
     async def answer(request: Request, error: Exception) -> JsonResponse:
         assert isinstance(error, HTTPException)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         problem = Problem(error.status_code, code, error.detail, RequestOutcome.CALLER_ERROR)
-        return problem_response(spoken.get(request.url.path, stranger), problem)
+        return problem_response(dialect(request), problem)
 
     async def broken(request: Request, error: Exception) -> JsonResponse:
         del error  # starlette logs it
-        return problem_response(spoken.get(request.url.path, stranger), problem_of(None))
+        return problem_response(dialect(request), problem_of(None))
 
     app.add_exception_handler(HTTPException, answer)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, broken)  # type: ignore[arg-type]

@@ -312,3 +312,41 @@ def test_without_a_file_events_are_counted_only(tiny: ModelArtifact) -> None:
         assert client.post("/v1/suggestions/events", json=body).status_code == 202
         name = "tabwright_editor_events_total"
         assert live.counted(name, kind="shown", protocol="native") == 1
+
+
+def shown(live: LiveGateway, *names: str) -> None:
+    body = {"events": [event("shown", name) for name in names]}
+    answer = httpx.post(f"{live.url}/v1/suggestions/events", json=body)
+    assert answer.status_code == 202
+
+
+def written(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line)["suggestion"]["id"] for line in text.splitlines() if line]
+
+
+def test_what_was_taken_is_written_before_the_gateway_stops(
+    tiny: ModelArtifact, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.jsonl"
+    names = [f"sug-{number}" for number in range(250)]
+    with live_gateway(tiny, events_file=path) as live:
+        shown(live, *names)
+    assert written(path) == names
+    with live_gateway(tiny, events_file=path) as live:
+        shown(live, "sug-later")
+    assert written(path) == [*names, "sug-later"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_delays_events_and_no_request(tiny: ModelArtifact, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.symlink_to("/dev/full")
+    with live_gateway(tiny, events_file=path) as live:
+        shown(live, "sug-1")
+        shown(live, "sug-2")
+        body = {"prefix": "a", "stream": False}
+        assert httpx.post(f"{live.url}/v1/suggestions", json=body).status_code == 200
+        path.unlink()  # the disk has room again
+        live.wait(lambda: path.exists() and len(written(path)) == 3, "all of them are written")
+        assert written(path)[:2] == ["sug-1", "sug-2"]

@@ -166,6 +166,14 @@ def test_a_deadline_of_the_body_is_kept(slow: LiveGateway) -> None:
     assert "retry-after" in answer.headers
 
 
+def test_a_wrong_method_is_a_problem_below_our_paths_too(live: LiveGateway) -> None:
+    for path in ("", "/some-id", "/some-id/cancel", "/events"):
+        answer = httpx.patch(live.url + PATH + path)
+        assert answer.status_code == 405
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "method_not_allowed"
+
+
 def test_problems_name_the_field(live: LiveGateway) -> None:
     answer = post(live, eagerness={"min_confidence": 2})
     assert answer.status_code == 400
