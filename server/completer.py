@@ -132,7 +132,7 @@ class Completer:
                 text += text_of.flush().rstrip("\ufffd")
             text, stopped = chain.push(text, new.logprobs)
             if ending and not stopped:
-                text += chain.flush()
+                text += chain.flush(whole=ending is Finish.STOP)
             finish = Finish.STOP if stopped else ending
             timing.postprocess_s += time.perf_counter() - start
             if finish:

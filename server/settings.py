@@ -55,8 +55,8 @@ class ServerSettings(BaseModel):
     editor_max_tokens: int = Field(
         default=64, ge=1, description="answer length in protocols where the client names none"
     )
-    postprocess: Literal["off"] = Field(
-        default="off",
+    postprocess: Literal["off", "v1"] = Field(
+        default="v1",
         description="version of the steps that cut fill-in-the-middle answers; off: raw text",
     )
     lines: Lines = Field(

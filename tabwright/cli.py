@@ -40,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("training.cli:main", "train a tokenizer and a model, export the artifact"),
     "bench": Command("server.bench:main", "measure the engine on this machine"),
     "quality": Command("server.quality:main", "compare weight formats on held-out holes"),
+    "parse-bench": Command("server.parse_bench:main", "measure what post-processing is worth"),
     "cancel-bench": Command("server.cancel_bench:main", "measure cancellation in its six paths"),
     "conformance": Command("server.conformance:main", "measure cancellation of any server"),
 }

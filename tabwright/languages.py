@@ -24,7 +24,16 @@ OTHER_LANGUAGE = "other"  # what is in no row
 
 _SHEBANG = re.compile(r"^#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+|\w+=\S*\s+)*(?:\S*/)?)?([^\s/]+)")
 _VERSION = re.compile(r"[\d.]+$")
-_LISTS = ("aliases", "extensions", "filenames", "shebangs", "top_level")
+_LISTS = (
+    "aliases",
+    "extensions",
+    "filenames",
+    "shebangs",
+    "top_level",
+    "quotes",
+    "long_quotes",
+    "opens",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,9 @@ class Language:
     line_comment: str | None = None
     block_comment: tuple[str, str] | None = None
     top_level: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ('"', "'")
+    long_quotes: tuple[str, ...] = ()
+    opens: tuple[str, ...] = ()
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -141,7 +153,7 @@ def _row(name: str, fields: Mapping[str, Any]) -> Language:
     unknown = set(fields) - {*_LISTS, "line_comment", "block_comment"}
     if unknown:
         raise ConfigError(f"languages: [{name}] has unknown fields: {', '.join(sorted(unknown))}")
-    lists = {key: _strings(name, key, fields.get(key, [])) for key in _LISTS}
+    lists = {key: _strings(name, key, fields[key]) for key in _LISTS if key in fields}
     line = fields.get("line_comment")
     if line is not None and not (isinstance(line, str) and line):
         raise ConfigError(f"languages: [{name}] line_comment: give a text")

@@ -3,4 +3,16 @@
 A version that is out never changes: an experiment compares versions. `server.chain` runs them.
 """
 
-VERSIONS: dict[str, tuple[str, ...]] = {}
+VERSIONS: dict[str, tuple[str, ...]] = {
+    "v1": (
+        "confidence",
+        "brackets",
+        "extent",
+        "scope",
+        "next_line",
+        "overlap",
+        "repetition",
+        "loose",
+        "substance",
+    ),
+}

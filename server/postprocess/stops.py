@@ -11,14 +11,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
-
-class Scanned(NamedTuple):
-    """Text that is certain now, and whether a stop string has ended the answer."""
-
-    text: str
-    stopped: bool
+from server.step import Scanned
 
 
 class StopScanner:

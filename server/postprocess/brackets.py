@@ -1,0 +1,53 @@
+"""Brackets and quotes against the suffix: what stands after the cursor already is not closed again.
+
+    total = len(|)          the model: values) + 1)      shown: values
+
+A closing bracket that nothing in the answer opened ends it, unless one opened before the cursor is
+still to be closed. So does the end of the string that the cursor is in, where the suffix has one.
+"""
+
+from __future__ import annotations
+
+from server.cursor import Cursor
+
+
+class Brackets:
+    """Ends the answer at the first bracket or quote too many."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        """Prepare for one answer."""
+        self.hold = 0
+        self.over = False
+        self._lexer = cursor.lexer()
+        self._spare = list(cursor.spare)
+        self._quote = cursor.quote if cursor.quoted else ""
+
+    def read(self, character: str) -> None:
+        """Take the next character."""
+        lexer = self._lexer
+        if self._quote:
+            self._in_string(character)
+            return
+        lexer.step(character)
+        if lexer.surplus:
+            closer = lexer.surplus.pop().closer
+            if self._spare and self._spare[0] == closer:
+                del self._spare[0]
+            else:
+                self.hold, self.over = 1, True
+
+    def finish(self, whole: bool) -> int:
+        """Cut nothing: a quote that was held back is one of fewer than three."""
+        del whole
+        return 0
+
+    def _in_string(self, character: str) -> None:
+        quote = self._quote
+        self._lexer.step(character)
+        if not self._lexer.quote:
+            # A string of one line also ends with its line, which is for others to judge.
+            self._quote = ""
+            if character == quote[-1]:
+                self.hold, self.over = len(quote), True
+            return
+        self.hold = self.hold + 1 if len(quote) > 1 and character == quote[0] else 0
