@@ -235,20 +235,23 @@ def _cut(path: Path, name: str, kind: str, chance: random.Random) -> Hole | None
 def _statements(tree: ast.AST) -> Iterator[tuple[ast.stmt, ast.stmt]]:
     """Statements of one line."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.stmt) and node.end_lineno == node.lineno and not _prose(node):
-            if (node.end_col_offset or 0) - node.col_offset > 6:
-                yield node, node
+        if not isinstance(node, ast.stmt) or node.end_lineno != node.lineno or _prose(node):
+            continue
+        if (node.end_col_offset or 0) - node.col_offset > 6:
+            yield node, node
 
 
 def _blocks(tree: ast.AST) -> Iterator[tuple[ast.stmt, ast.stmt]]:
     """Whole bodies of two to eight lines."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(node, ast.stmt):
-            inside = [statement for statement in body if not _prose(statement)]
-            if inside and inside[0].lineno > node.lineno:
-                if 2 <= (inside[-1].end_lineno or 0) - inside[0].lineno + 1 <= 8:
-                    yield inside[0], inside[-1]
+        if not isinstance(body, list) or not isinstance(node, ast.stmt):
+            continue
+        inside = [statement for statement in body if not _prose(statement)]
+        if not inside or inside[0].lineno == node.lineno:
+            continue
+        if 2 <= (inside[-1].end_lineno or 0) - inside[0].lineno + 1 <= 8:
+            yield inside[0], inside[-1]
 
 
 def _prose(node: ast.stmt) -> bool:
@@ -279,11 +282,14 @@ def main(argv: list[str]) -> int:
         print(json.dumps({"rows": list(map(asdict, rows)), "cost": list(map(asdict, costs))}))
         return 0
     _print(rows, costs)
-    newest = list(VERSIONS)[-1]
-    bad = [pair for pair in zip(holes, found[newest], strict=True) if not parses(pair[0], pair[1].text)]
-    for hole, answer in bad[: args.failures]:
-        print(f"\n{hole.kind}, {hole.path}: {hole.prefix[-120:]}⟦{answer.text}⟧{hole.suffix[:80]}")
+    _print_failures(holes, found[list(VERSIONS)[-1]], args.failures)
     return 0
+
+
+def _print_failures(holes: Sequence[Hole], answers: Sequence[Answer], most: int) -> None:
+    bad = [pair for pair in zip(holes, answers, strict=True) if not parses(pair[0], pair[1].text)]
+    for hole, answer in bad[:most]:
+        print(f"\n{hole.kind}, {hole.path}: {hole.prefix[-120:]}⟦{answer.text}⟧{hole.suffix[:80]}")
 
 
 def _print(rows: Sequence[Row], costs: Sequence[Cost]) -> None:

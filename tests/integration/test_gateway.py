@@ -171,7 +171,7 @@ def announcement(process: subprocess.Popen[str]) -> str:
 def test_the_command_serves_and_a_signal_ends_it_cleanly(
     tiny: ModelArtifact, sign: signal.Signals
 ) -> None:
-    process = start("--model", str(tiny.path), "--port", "0")
+    process = start("--model", str(tiny.path), "--port", "0", "--postprocess", "off")
     try:
         shown = announcement(process)
         assert "curl" in shown
@@ -191,7 +191,7 @@ def test_the_command_serves_and_a_signal_ends_it_cleanly(
 
 
 def test_the_curl_line_that_is_printed_works(tiny: ModelArtifact) -> None:
-    process = start("--model", str(tiny.path), "--port", "0")
+    process = start("--model", str(tiny.path), "--port", "0", "--postprocess", "off")
     try:
         shown = announcement(process)
         found = re.search(r"^  (curl .*?')$", shown, re.MULTILINE | re.DOTALL)
