@@ -59,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
         threads=options.threads,
         max_running=OTHERS + SPARE,
         drain_s=0.1,
+        postprocess="off",  # answers must be long enough to be cancelled
     )
     work = partial(_measure, settings, options.rounds, options.cancels)
     report = anyio.run(work, backend_options=loop_options())

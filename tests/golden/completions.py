@@ -12,8 +12,9 @@ from pathlib import Path
 
 import anyio
 
+from server.caller import Wishes
+from server.chain import Chain
 from server.engines.registry import load_engine
-from server.postprocess.stops import StopScanner
 from server.prompt import PromptBuilder
 from server.settings import BUNDLED_MODEL
 from tabwright.artifact import ModelArtifact
@@ -24,28 +25,31 @@ ANSWERS = Path(__file__).with_name("answers.json")
 
 
 async def answers() -> dict[str, str]:
-    """One answer per question, up to the end of the line unless the question asks for more."""
+    """One answer per question, as a user gets it; a plain one up to the end of its line."""
     artifact = ModelArtifact.load(BUNDLED_MODEL)
     builder = PromptBuilder(artifact, artifact.max_context)
     found = {}
     async with load_engine("cpu", artifact, precision="f32") as engine:
         for question in json.loads(QUESTIONS.read_text("utf-8")):
-            built = builder.build(
-                CompletionRequest(
-                    question["prefix"],
-                    question.get("suffix"),
-                    path=question.get("path"),
-                    sampling=SamplingParams(max_tokens=question.get("max_tokens", 24)),
-                )
+            request = CompletionRequest(
+                question["prefix"],
+                question.get("suffix"),
+                path=question.get("path"),
+                sampling=SamplingParams(max_tokens=question.get("max_tokens", 24)),
+                stop=() if "suffix" in question else ("\n",),
             )
-            stops, text_of = StopScanner(("\n",)), artifact.tokenizer.detokenizer(built.ids)
-            text = ""
+            built = builder.build(request)
+            chain = Chain(request, Wishes(postprocess="v1"))
+            text_of = artifact.tokenizer.detokenizer(built.ids)
+            text, stopped = "", False
             async with engine.stream(built.ids, built.sampling) as pieces:
                 async for piece in pieces:
-                    new, stopped = stops.push(text_of.push(piece.ids))
+                    new, stopped = chain.push(text_of.push(piece.ids), piece.logprobs)
                     text += new
                     if stopped:
                         break
+            if not stopped:
+                text += chain.flush(whole=False)
             found[question["name"]] = text
     return found
 

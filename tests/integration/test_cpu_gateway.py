@@ -28,7 +28,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
     artifact = make_tiny_artifact(folder / "long", max_context=4096)
     options = {"cache_dir": folder / "ir", "threads": 1, "precision": "f32"}
     settings: dict[str, Any] = {"max_running": 4, "editor_max_tokens": 2000, "typeahead_mb": 0}
-    with live_gateway(artifact, "cpu", options=options, **settings) as gateway:
+    with live_gateway(artifact, "cpu", options=options, postprocess="off", **settings) as gateway:
         yield gateway
 
 
