@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
@@ -67,6 +68,9 @@ class Tokenizer:
         for tokenizer in (self._full, self._plain):
             tokenizer.no_truncation()
             tokenizer.no_padding()
+        # Tables of alternatives show few different tokens, each many times.
+        self._bytes_of = lru_cache(maxsize=8192)(self._added_bytes)
+        self._shown = lru_cache(maxsize=8192)(self._named)
         self._ordinary = max(self._plain.encode("a", add_special_tokens=False).ids, default=0)
 
     @classmethod
@@ -118,6 +122,13 @@ class Tokenizer:
 
     def token_bytes(self, token_id: int) -> bytes:
         """What a token adds to a text, maybe part of a character; a control token adds nothing."""
+        return self._bytes_of(token_id)
+
+    def shown(self, token_id: int) -> str:
+        """A token by itself, for people: its text, its bytes if those are none, or its name."""
+        return self._shown(token_id)
+
+    def _added_bytes(self, token_id: int) -> bytes:
         if token_id in self._special_ids:
             return b""
         if token_id in self._bytes:
@@ -130,8 +141,7 @@ class Tokenizer:
         both: str = self._full.decode([self._ordinary, token_id], skip_special_tokens=False)
         return both.removeprefix(before).encode()
 
-    def shown(self, token_id: int) -> str:
-        """A token by itself, for people: its text, its bytes if those are none, or its name."""
+    def _named(self, token_id: int) -> str:
         token: str | None = self._full.id_to_token(token_id)
         if token is None:
             return f"token_id:{token_id}"  # a model may have more ids than its tokenizer

@@ -135,7 +135,14 @@ class Batch:
             if solo.reading and not reading:
                 continue
             reading = reading and not solo.reading
-            piece = solo.advance(alone=not self._running)
+            try:
+                piece = solo.advance(alone=not self._running)
+            except RuntimeError:
+                # No memory for its keys and values, say: the others have theirs.
+                _log.exception("a request that needs the logits failed")
+                report.failed.append(request)
+                del self._solo[request]
+                continue
             if piece is not None:
                 report.pieces.append(piece)
             if piece is not None and piece.finish:

@@ -54,6 +54,53 @@ def test_leaving_frees_slot_and_blocks(live: LiveGateway, body: dict[str, Any]) 
     assert live.cancels("disconnect") - before == 1
 
 
+def test_a_harness_can_score_a_continuation(live: LiveGateway) -> None:
+    """As lm-evaluation-harness does: ids in, `echo`, one token more, which it throws away."""
+    tokenizer = live.engine.artifact.tokenizer
+    context = tokenizer.encode("for i in range(len(items)):")
+    asked = {"prompt": context, "max_tokens": 8, "temperature": 0, "logprobs": 1}
+    answer = httpx.post(f"{live.url}/v1/completions", json=asked).json()
+    greedy = answer["choices"][0]["logprobs"]
+    ids = live_ids(live, greedy["tokens"])
+    other = [*ids[:-1], (ids[-1] + 1) % 500]
+    body = {"prompt": [context + ids, context + other], "max_tokens": 1, "echo": True}
+    rows = httpx.post(f"{live.url}/v1/completions", json=asked | body).json()["choices"]
+    scored = [row["logprobs"] for row in rows]
+    start = len(context)
+    assert scored[0]["token_logprobs"][start:-1] == pytest.approx(
+        greedy["token_logprobs"], abs=1e-3
+    )
+    likeliest = [
+        [value == max(top.values()) for value, top in zip(values, tops, strict=True)]
+        for values, tops in (
+            (table["token_logprobs"][start:-1], table["top_logprobs"][start:-1]) for table in scored
+        )
+    ]
+    assert likeliest == [[True] * 8, [True] * 7 + [False]]
+    assert scored[1]["token_logprobs"][-2] < scored[0]["token_logprobs"][-2]
+
+
+def live_ids(live: LiveGateway, shown: list[str]) -> list[int]:
+    """The ids of tokens by what is shown of them."""
+    tokenizer = live.engine.artifact.tokenizer
+    by_name = {tokenizer.shown(i): i for i in range(live.engine.artifact.vocab_size)}
+    return [by_name[token] for token in shown]
+
+
+@pytest.mark.parametrize("extra", [{}, {"max_tokens": 0}], ids=["answering", "scoring"])
+def test_leaving_frees_what_a_steered_request_held(
+    live: LiveGateway, extra: dict[str, Any]
+) -> None:
+    before = live.cancels("disconnect")
+    body = {"prompt": "for i in range(9):\n" * 400, "max_tokens": 900, "temperature": 0}
+    steered = body | {"echo": True, "logprobs": 5, "frequency_penalty": 0.1} | extra
+    with complete(live.port, body=steered):
+        live.wait(lambda: live.engine.stats().running == 1, "it runs")
+    live.wait_free()
+    assert live.cancels("disconnect") - before == 1
+    assert httpx.get(f"{live.url}/readyz").status_code == 200
+
+
 def test_leaving_the_line_frees_the_place(live: LiveGateway) -> None:
     clients = [complete(live.port, body=STREAM) for _ in range(5)]
     admission = live.gateway.completer.admission
