@@ -324,3 +324,18 @@ def test_copilots_alternatives_cost_nothing(modest: LiveGateway) -> None:
         shown = table(ask(client, model="", logprobs=2))
     assert shown.top_logprobs
     assert [list(top) for top in shown.top_logprobs if top] == [[t] for t in shown.tokens or []]
+
+
+def test_the_newer_name_of_the_length_counts_before_the_older(client: OpenAI) -> None:
+    for newer, tokens in ((3, 3), (0, 0)):
+        answer = ask(client, max_tokens=7, extra_body={"max_completion_tokens": newer})
+        assert answer.usage
+        assert answer.usage.completion_tokens == tokens
+
+
+def test_a_seed_repeats_a_sample_whoever_asks(client: OpenAI) -> None:
+    texts = {
+        ask(client, temperature=1, seed=7, max_tokens=9, user=user).choices[0].text
+        for user in ("ann", "bob")
+    }
+    assert len(texts) == 1

@@ -30,6 +30,7 @@ class NoMemory:
     reading = True
 
     def advance(self, *, alone: bool) -> Piece:
+        del alone
         raise RuntimeError("cannot allocate")
 
 
@@ -37,6 +38,7 @@ class Served:
     reading = True
 
     def advance(self, *, alone: bool) -> Piece:
+        del alone
         return Piece(2, [5], [-0.5], "length")
 
 
