@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import OrderedDict
 from dataclasses import replace
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -126,7 +127,8 @@ class _Window(Generic[K, V]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._entries: dict[K, V] = {}
+        # Not a dict: the way to its oldest entry grows long when many older ones were removed.
+        self._entries: OrderedDict[K, V] = OrderedDict()
 
     def __contains__(self, key: K) -> bool:
         return key in self._entries
@@ -135,10 +137,10 @@ class _Window(Generic[K, V]):
         return self._entries.get(key)
 
     def put(self, key: K, value: V) -> None:
-        self._entries.pop(key, None)
         self._entries[key] = value
+        self._entries.move_to_end(key)
         if len(self._entries) > self._size:
-            del self._entries[next(iter(self._entries))]
+            self._entries.popitem(last=False)
 
 
 def event_id() -> str:

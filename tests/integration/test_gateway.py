@@ -138,6 +138,10 @@ def test_the_key_guards_everything_but_health_and_metrics(tiny: ModelArtifact) -
             ("GET", "/api/ps"),
             ("GET", "/api/version"),
             ("POST", "/generate_stream"),
+            ("POST", "/v1/suggestions"),
+            ("DELETE", "/v1/suggestions/x"),
+            ("POST", "/v1/suggestions/events"),
+            ("POST", "/v1/continue/events"),
         ):
             assert client.request(method, path, json={"prompt": "a"}).status_code == 401, path
         for path in ("/livez", "/readyz", "/metrics", "/health", "/"):
