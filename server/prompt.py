@@ -106,8 +106,10 @@ class PromptBuilder:
             )
         header = self._fim.header(short_path(request.path), self._tokenizer)
         ids = self._tokenizer.encode(text)
-        room = self._context - self._answer(request) - len(header) - len(ids)
-        room -= self._fim.overhead(fill=False)
+        room = self._context - len(ids) - self._fim.overhead(fill=False)
+        if room <= len(header):
+            header = []
+        room -= len(header) + self._answer(request)
         share = min(room, int(self._context * self._snippet_share))
         others = self._shelf.lay_out(request, share // _SNIPPET_STEP * _SNIPPET_STEP)
         return self._fim.prompt([*others.prefix, *ids], None, [*others.header, *header])

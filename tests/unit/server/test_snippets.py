@@ -161,7 +161,7 @@ def test_prompt_answer_and_snippets_always_fit(
 ) -> None:
     builder = PromptBuilder(artifact, CONTEXT, 0.5)
     asked = CompletionRequest(
-        prefix[-300:] if suffix is None else prefix,
+        prefix[-100:] if suffix is None else prefix,
         suffix,
         path="src/a.py",
         repo="owner/shop",
@@ -197,6 +197,10 @@ def test_a_plain_prompt_has_snippets_only_where_it_leaves_room(artifact: ModelAr
     assert "total_7" in text
     full = replace(asked, prefix="x = 1\n" * 100)
     assert "total" not in shown(artifact, list(builder.build(full).ids))
+    # Where not even the path fits, the text still does.
+    exact = len(artifact.tokenizer.encode("x\n" * 200)) + 1
+    brim = replace(asked, prefix="x\n" * 200)
+    assert shown(artifact, list(PromptBuilder(artifact, exact).build(brim).ids)) == brim.prefix
 
 
 def test_typing_keeps_the_snippets_and_the_cached_part_of_the_prompt(
