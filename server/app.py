@@ -15,13 +15,15 @@ from typing import Any
 from anyio.abc import TaskGroup
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp
 
-from server.admission import Admission, Unauthorized, check_key
-from server.caller import Caller, named_user
+from server.access import Access, Forbidden, Unauthorized
+from server.admission import Admission
+from server.caller import Caller
 from server.completer import Completer
 from server.event_file import EventFile
 from server.event_stream import JsonResponse, Problem, Reception, problem_response
@@ -61,6 +63,7 @@ from tabwright.errors import (
 # First match counts: leaves that HTTP has an own status for, then the branches.
 _STATUS: tuple[tuple[type[TabwrightError], int, RequestOutcome], ...] = (
     (Unauthorized, 401, RequestOutcome.CALLER_ERROR),
+    (Forbidden, 403, RequestOutcome.CALLER_ERROR),
     (UnknownModel, 404, RequestOutcome.CALLER_ERROR),
     (BodyTooSlow, 408, RequestOutcome.CALLER_ERROR),
     (BodyTooLarge, 413, RequestOutcome.CALLER_ERROR),
@@ -81,11 +84,17 @@ _CANCELLED_STATUS = 499  # understood by Continue and Copilot, retried by none
 def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGroup) -> FastAPI:
     """Build the gateway around `engine`; its parts are on `app.state.gateway`.
 
-    Answers that several requests may share are generated in `tasks`, to be cancelled at the end.
+    Answers that several requests may share are generated in `tasks`, to be cancelled at the end;
+    the keys file is watched there too.
+
+    Raises:
+        ConfigError: the keys file cannot be used.
     """
+    access = Access(settings)
+    tasks.start_soon(access.watch)
     metrics = Metrics(engine.artifact.name)
     inflight = Inflight(metrics.ended)
-    admission = Admission(settings.max_running, settings.max_waiting)
+    admission = Admission(settings.max_running, settings.max_waiting, settings.rate())
     prompts = PromptBuilder(engine.artifact, engine.max_context, settings.snippet_share)
     typeahead = _typeahead(settings, tasks, admission, metrics)
     suggestions = Suggestions(_telemetry(settings, tasks), metrics, engine.artifact.name)
@@ -103,8 +112,10 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     protocols = [_load(target)(gateway) for target in PROTOCOLS.values()]
     paths = _by_path(protocols)
     for rows in paths.values():
-        _add_route(app, gateway, rows)
+        _add_route(app, gateway, access, rows)
     _describe(app, paths)
+    if settings.cors_origins:
+        _let_pages_in(app, settings.cors_origins)
     templates = {
         route.endpoint: route.path for route in app.routes if isinstance(route, StarletteRoute)
     }
@@ -113,6 +124,17 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     _speak_where_no_route_does(app, spoken, protocols[-1])
     app.add_middleware(Visits, templates=templates)
     return app
+
+
+def _let_pages_in(app: FastAPI, origins: Sequence[str]) -> None:
+    """Answer the questions that browsers ask before and after a page of these origins calls."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "retry-after", "retry-after-ms"],
+    )
 
 
 def _typeahead(
@@ -175,15 +197,18 @@ def _by_path(protocols: Iterable[IdeProtocol]) -> dict[tuple[str, str], list[Row
     return paths
 
 
-def _add_route(app: FastAPI, gateway: Gateway, rows: Sequence[Row]) -> None:
+def _add_route(app: FastAPI, gateway: Gateway, access: Access, rows: Sequence[Row]) -> None:
     """Serve one path; the last of `rows` speaks for a call that no protocol has claimed yet."""
+
+    assert len({route.scope for _, route in rows}) == 1, "the body, which tells whose, comes later"
 
     async def endpoint(request: Request) -> ASGIApp:
         protocol, route = rows[-1]
         try:
+            caller = Caller(scopes=frozenset())
             if not route.public:
-                check_key(request.headers.get("authorization"), gateway.settings.api_key)
-            caller = Caller(user=named_user(request.headers))
+                address = request.client.host if request.client else ""
+                caller = access.caller(request.headers, address, route.scope)
             call = await read_call(request, gateway.settings, caller)
             protocol, route = _claimant(rows, call)
             return await route.handler(call)

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from server.postprocess import VERSIONS
+from server.rates import Rate
 from tabwright.errors import InvalidRequest
 
 MAX_DELAY_MS = 2000.0
-_USER_CHARS = 128
+USER_CHARS = 128
 
 
 class Lines(StrEnum):
@@ -66,18 +67,41 @@ class Wishes:
     typeahead: bool = True
 
 
+class KeyScope(StrEnum):
+    """What a key is good for. ADMIN: also what belongs to other callers."""
+
+    COMPLETE = "complete"
+    EVENTS = "events"
+    ADMIN = "admin"
+
+
+ALL_SCOPES = frozenset(KeyScope)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. key: the API key's id, empty on an open gateway; user: the person, if we know."""
+    """Who asks. key: the API key's id, empty on an open gateway; user: the person, if we know.
+
+    address: where a caller without a key comes from, on an open gateway. rate: what the key may
+    start, all its people together; None: no limit of its own.
+    """
 
     key: str = ""
     user: str = ""
+    address: str = ""
     eagerness: Eagerness | None = None
+    scopes: frozenset[KeyScope] = ALL_SCOPES
+    rate: Rate | None = None
 
     @property
     def share(self) -> str:
         """The unit of fair shares, limits and memory: nobody is answered with another's text."""
-        return f"{self.key}/{self.user}"
+        return f"{self.owner}/{self.user}"
+
+    @property
+    def owner(self) -> str:
+        """Whose the requests are; who has the key may name any user of it."""
+        return self.key or self.address
 
 
 def named_user(headers: Mapping[str, str]) -> str:
@@ -96,8 +120,8 @@ def checked_user(name: str, field: str) -> str:
         InvalidRequest: it is too long or not printable.
     """
     user = name.strip()
-    if len(user) > _USER_CHARS or not user.isprintable():
-        raise InvalidRequest(field, "...", f"give up to {_USER_CHARS} printable characters")
+    if len(user) > USER_CHARS or not user.isprintable():
+        raise InvalidRequest(field, "...", f"give up to {USER_CHARS} printable characters")
     return user
 
 

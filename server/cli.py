@@ -63,9 +63,16 @@ def _announce(settings: ServerSettings, model: str, port: int) -> None:
         "suffix": "\n        result += values[i]\n    return result\n",
         "stop": ["\n"],
     }
-    key = " -H 'Authorization: Bearer '$TABWRIGHT_SERVER_API_KEY" if settings.api_key else ""
+    variable = "TABWRIGHT_SERVER_API_KEY" if settings.api_key else "TABWRIGHT_KEY"
+    key = f" -H 'Authorization: Bearer '${variable}" if settings.closed else ""
     quoted = json.dumps(body).replace("'", "'\\''")
-    token = '\ntoken = "<your API key>"' if settings.api_key else ""
+    token = '\ntoken = "<your API key>"' if settings.closed else ""
+    keys = (
+        f"Keys are in {settings.keys_file}; to make one: tabwright keys create --name you "
+        f"--keys-file {settings.keys_file}\n"
+        if settings.keys_file
+        else ""
+    )
     print(
         f"\nTabwright serves {model} ({settings.engine}) at {url}\n\n"
         f"Try it:\n  curl {url}/v1/completions{key} -H 'Content-Type: application/json' \\\n"
@@ -73,6 +80,7 @@ def _announce(settings: ServerSettings, model: str, port: int) -> None:
         "Editors with the Tabby plug-in: ~/.tabby-client/agent/config.toml\n"
         f'  [server]\n  endpoint = "{url}"{token.replace(chr(10), chr(10) + "  ")}\n\n'
         f"OpenAI-style clients: base URL {url}/v1, model {model}\n"
+        f"{keys}"
         "Ctrl-C stops.",
         file=sys.stdout,
         flush=True,

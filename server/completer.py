@@ -56,14 +56,14 @@ class Completer:
 
         Raises:
             EngineOverloaded: no slot and no place in line.
+            RateLimited: the caller started too many.
             InvalidRequest: the prompt does not fit, or the engine cannot take it.
             EngineUnavailable: the engine is not up.
             EngineFailed: it died on the way; also while iterating.
         """
-        fill = request.suffix is not None
         running.language = language_label(request.language, request.path)
-        if fill and running.wishes.eagerness.delay_ms:
-            await anyio.sleep(running.wishes.eagerness.delay_ms / 1000)
+        if request.suffix is not None and not self._remembers(request, running):
+            await _pause(running)
 
         generate = partial(self._generate, running=running, patient=patient)
         if self.typeahead is not None and reusable(request, running):
@@ -80,8 +80,9 @@ class Completer:
     async def _generate(
         self, request: CompletionRequest, meter: Meter, *, running: Running, patient: bool
     ) -> AsyncIterator[AsyncIterator[Suggestion]]:
+        paid, running.paid = running.paid, True  # several choices are one request
         with _timed(meter) as timing:
-            async with self.admission.permit(running.caller.share, patient=patient):
+            async with self.admission.permit(running.caller, patient=patient, paid=paid):
                 timing.end(Stage.ADMISSION)
                 prompt = await self._prompt(request)
                 timing.prompt_tokens = len(prompt.ids)
@@ -96,6 +97,14 @@ class Completer:
                     ) as pieces,
                 ):
                     yield pieces
+
+    def _remembers(self, request: CompletionRequest, running: Running) -> bool:
+        typeahead = self.typeahead
+        return (
+            typeahead is not None
+            and reusable(request, running)
+            and typeahead.remembers(request, running)
+        )
 
     async def _prompt(self, request: CompletionRequest) -> BuiltPrompt:
         if request.suffix is None and len(request.prefix) > _LONG_TEXT:
@@ -173,6 +182,17 @@ def _timed(meter: Meter) -> Iterator[Timing]:
         raise
     finally:
         timing.close()
+
+
+async def _pause(running: Running) -> None:
+    """Wait for a newer keystroke, which ends this request; counted from the request's arrival."""
+    left_s = running.started_at + running.wishes.eagerness.delay_ms / 1000 - time.perf_counter()
+    if left_s > 0:
+        running.pausing = True
+        try:
+            await anyio.sleep(left_s)
+        finally:
+            running.pausing = False
 
 
 class _AnswerLimit:

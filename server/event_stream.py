@@ -9,6 +9,7 @@ like belongs to the protocol file (`Dialect`), which status it has to `server.ap
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -133,9 +134,10 @@ def problem_response(dialect: Dialect, problem: Problem) -> JsonResponse:
     """Say in `dialect` what went wrong."""
     headers = {"x-request-id": problem.request_id} if problem.request_id else {}
     if problem.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, round(problem.retry_after_s)))
-        headers["retry-after-ms"] = str(max(1, round(problem.retry_after_s * 1000)))
-    if problem.status in (401, 408, 413):
+        # Rounded up: who comes back earlier is refused again.
+        headers["retry-after"] = str(max(1, math.ceil(problem.retry_after_s)))
+        headers["retry-after-ms"] = str(max(1, math.ceil(problem.retry_after_s * 1000)))
+    if problem.status in (401, 403, 408, 413):
         headers["connection"] = "close"  # the body was not read to its end, and will not be
     return JsonResponse(dialect.error_body(problem), problem.status, headers, dialect.error_type)
 

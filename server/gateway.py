@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from server.caller import Caller, Wishes, read_wishes
+from server.caller import Caller, KeyScope, Wishes, read_wishes
 from server.completer import Completer
 from server.event_stream import Dialect, Reception
 from server.inflight import Running
@@ -62,7 +62,8 @@ class Route:
 
     claims: for a path that two protocols share, whether a body is this one's; None claims all.
     wire: the model of the body, for the OpenAPI document. public: asks for no key, as its clients
-    send none; nothing of a request or a setting may be in its answer.
+    send none; nothing of a request or a setting may be in its answer. scope: what a key must be
+    good for.
     """
 
     method: str
@@ -71,6 +72,7 @@ class Route:
     claims: Callable[[Mapping[str, Any]], bool] | None = None
     wire: type[BaseModel] | None = None
     public: bool = False
+    scope: KeyScope = KeyScope.COMPLETE
 
 
 class IdeProtocol(Dialect, Protocol):

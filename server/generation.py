@@ -75,13 +75,18 @@ class Generation:
                 if not self.whole:
                     self.stop()
 
+    def answers(self, typed: str) -> bool:
+        """Tell whether it is whole and goes on after `typed`."""
+        known = self.whole and self.text.startswith(typed)
+        return known and (not typed or bool(self.text[len(typed) :].strip()))
+
     async def covers(self, typed: str) -> bool:
         """Wait until the answer has more than `typed` at its start, or differs, or ends."""
         while True:
             if not (self.text.startswith(typed) or typed.startswith(self.text)):
                 return False
             if self.whole:
-                return not typed or bool(self.text[len(typed) :].strip())
+                return self.answers(typed)
             if self.ended:
                 return False
             if len(self.text) > len(typed):

@@ -24,7 +24,7 @@ from enum import StrEnum
 import anyio
 from starlette.types import Receive
 
-from server.caller import Caller, Wishes
+from server.caller import Caller, KeyScope, Wishes
 from server.timing import Stage, Timing
 from tabwright.errors import Unavailable
 from tabwright.languages import OTHER_LANGUAGE
@@ -57,8 +57,10 @@ class Running:
     """One request on its way.
 
     `tokens` are those generated for it alone, and `timings` has an entry for each generation that
-    it started; they, `first_token_at`, `source` and `language` are written by the completer.
-    `blank`, until something was said, and `fingerprints` are what telemetry goes by.
+    it started; they, `first_token_at`, `source` and `language` are written by the completer, and so
+    are `pausing` (it waits for a newer keystroke, and has started nothing) and `paid` (it counts
+    towards its caller's rate already). `blank`, until something was said, and `fingerprints` are
+    what telemetry goes by.
     """
 
     request_id: str
@@ -74,6 +76,8 @@ class Running:
     timings: list[Timing] = field(default_factory=list)
     blank: bool = True
     fingerprints: frozenset[int] = frozenset()
+    pausing: bool = False
+    paid: bool = False
     started_at: float = field(default_factory=time.perf_counter)
     first_token_at: float | None = None
     reason: EndReason | None = None
@@ -112,7 +116,7 @@ class Inflight:
         """Report every ended request to `on_end(reason, wasted_tokens)`."""
         self._on_end = on_end
         self._running: set[Running] = set()
-        self._sessions: dict[str, Running] = {}
+        self._sessions: dict[tuple[str, str], Running] = {}  # by share and name
         self._empty = anyio.Event()
         self.draining = False
 
@@ -156,9 +160,12 @@ class Inflight:
         """The running requests with this id, ours or the client's."""
         return [r for r in self._running if request_id in (r.request_id, r.alias)]
 
-    def cancel(self, request_id: str, key: str | None = None) -> int:
-        """End the requests with this id, of one API key only if it is given; return how many."""
-        found = [r for r in self.find(request_id) if key is None or r.caller.key == key]
+    def cancel(self, request_id: str, caller: Caller) -> int:
+        """End the requests with this id that are the caller's, or anybody's for an administrator;
+        return how many there were."""
+        found = self.find(request_id)
+        if KeyScope.ADMIN not in caller.scopes:
+            found = [running for running in found if running.caller.owner == caller.owner]
         for running in found:
             running.end(EndReason.REQUESTED)
         return len(found)
@@ -180,15 +187,23 @@ class Inflight:
 
     def _enter(self, running: Running) -> None:
         self._running.add(running)
-        if running.session is not None:
-            running._older = self._sessions.get(running.session)
-            self._sessions[running.session] = running
+        if running.session is None:
+            return
+        place = (running.caller.share, running.session)
+        older = running._older = self._sessions.get(place)
+        self._sessions[place] = running
+        if older is not None and older.pausing:
+            # It has started nothing that could be joined, but what it came to join may be.
+            running._older, older._older = older._older, None
+            older.end(EndReason.SUPERSEDED)
 
     def _leave(self, running: Running) -> None:
         running.supersede()
         self._running.discard(running)
-        if running.session is not None and self._sessions.get(running.session) is running:
-            del self._sessions[running.session]
+        if running.session is not None:
+            place = (running.caller.share, running.session)
+            if self._sessions.get(place) is running:
+                del self._sessions[place]
         if not self._running:
             self._empty.set()
 

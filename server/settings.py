@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from server.caller import MAX_DELAY_MS, Eagerness, Lines
+from server.rates import Rate
 
 BUNDLED_MODEL = Path(__file__).parent / "models" / "tabwright-7m"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
+
+
+def _listed(value: Any) -> Any:
+    """Take a list, or a text with commas, as the environment and flags give it."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
 
 class ServerSettings(BaseModel):
@@ -32,8 +49,27 @@ class ServerSettings(BaseModel):
         repr=False,
         description="key clients must send as bearer; give it by variable, flags are public",
     )
+    keys_file: Path | None = Field(
+        default=None, description="file of API keys, made by `tabwright keys`; read when it changes"
+    )
     allow_open: bool = Field(
-        default=False, description="listen beyond this machine although there is no API key"
+        default=False, description="let everybody in although there is no API key"
+    )
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        default=(),
+        description="origins whose web pages may call, like https://ide.example.org",
+    )
+    rate_per_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        description="completions a second that one user may start; none: no limit",
+    )
+    rate_burst: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="completions that one user may start at once; none: one second's worth",
     )
     max_running: int = Field(default=8, ge=1, description="completions that run at the same time")
     max_waiting: int = Field(default=64, ge=0, description="completions that may wait for a slot")
@@ -143,12 +179,29 @@ class ServerSettings(BaseModel):
             options |= {name: getattr(self, name) for name in names}
         return options
 
+    @property
+    def closed(self) -> bool:
+        """Whether a key is asked for."""
+        return self.api_key is not None or self.keys_file is not None
+
+    def rate(self) -> Rate | None:
+        """What each user may start."""
+        return Rate.of(self.rate_per_s, self.rate_burst) if self.rate_per_s else None
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError("an origin is scheme://host or scheme://host:port, in lower case")
+        return origins
+
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> ServerSettings:
-        if not self.api_key and not self.allow_open and not is_loopback(self.host):
+        if not self.closed and not self.allow_open and not is_loopback(self.host):
             raise ValueError(
-                f"host {self.host!r} is reachable from other machines: set api_key, or allow_open "
-                "if everyone on the network may use it"
+                f"host {self.host!r} is reachable from other machines: set api_key or keys_file, "
+                "or allow_open if everyone on the network may use it"
             )
         return self
 

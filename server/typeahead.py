@@ -121,6 +121,14 @@ class TypeAhead:
             async with aclosing(entry.generation.pieces(running, 0)) as pieces:
                 yield pieces
 
+    def remembers(self, request: CompletionRequest, running: Running) -> bool:
+        """Tell whether `listen` would answer from memory, at once."""
+        prefix = request.prefix
+        return any(
+            entry.generation.answers(prefix[len(prefix) - typed :])
+            for typed, entry in self._candidates(_digest(request, running), prefix)
+        )
+
     def make_room(self) -> None:
         """End a speculation that nobody has joined: somebody wants the engine."""
         if self._guess is not None:

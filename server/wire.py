@@ -85,7 +85,11 @@ def usage_body(usage: Usage) -> dict[str, int]:
 
 def error_kind(status: int) -> str:
     """The type of an error, as OpenAI names it and others after them."""
-    known = {401: "authentication_error", 429: "rate_limit_error"}.get(status)
+    known = {
+        401: "authentication_error",
+        403: "permission_error",
+        429: "rate_limit_error",
+    }.get(status)
     return known or ("server_error" if status >= 500 else "invalid_request_error")
 
 

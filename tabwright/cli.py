@@ -37,6 +37,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "serve": Command("server.cli:main", "serve completions to editors over HTTP"),
+    "keys": Command("server.keys_cli:main", "create, list, change and revoke API keys"),
     "train": Command("training.cli:main", "train a tokenizer and a model, export the artifact"),
     "bench": Command("server.bench:main", "measure the engine on this machine"),
     "quality": Command("server.quality:main", "compare weight formats on held-out holes"),

@@ -63,7 +63,10 @@ def load_settings(
         first = error.errors(include_url=False)[0]
         key = str(first["loc"][0]) if first["loc"] else ""
         place = _place(origins.get(key, "settings"), entry, key)
-        raise ConfigError(f"{place}: {first['msg']} (got {first['input']!r})") from None
+        # What concerns several fields, or one that is not to be shown, would show a secret.
+        field = model.model_fields.get(key)
+        got = f" (got {first['input']!r})" if field is not None and field.repr else ""
+        raise ConfigError(f"{place}: {first['msg']}{got}") from None
 
 
 def add_flags(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
-from server.caller import Caller
+from server.caller import Caller, KeyScope
 from server.event_stream import JSON, JsonResponse, Problem
 from server.gateway import Call, Gateway, Route, read_wire
 from server.suggestions import event_id
@@ -58,7 +58,15 @@ class ContinueSink:
 
     def routes(self) -> Sequence[Route]:
         """The paths it answers."""
-        return (Route("POST", "/v1/continue/events", self.report, wire=ContinueEvent),)
+        return (
+            Route(
+                "POST",
+                "/v1/continue/events",
+                self.report,
+                wire=ContinueEvent,
+                scope=KeyScope.EVENTS,
+            ),
+        )
 
     def error_body(self, problem: Problem) -> Mapping[str, Any]:
         """One string; Continue reads the status only."""

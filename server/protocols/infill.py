@@ -27,7 +27,12 @@ from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, Finish, SamplingParams, Snippet, Suggestion
 
 _RANDOM_SEEDS = (None, -1, 2**32 - 1)
-_KINDS = {401: "authentication_error", 404: "not_found_error", 503: "unavailable_error"}
+_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    503: "unavailable_error",
+}
 
 
 class ExtraFile(BaseModel):

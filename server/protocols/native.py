@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
-from server.caller import MAX_DELAY_MS, Lines, Wishes, checked_user
+from server.caller import MAX_DELAY_MS, KeyScope, Lines, Wishes, checked_user
 from server.choices import Choice, generate, spread
 from server.event_stream import (
     Answer,
@@ -174,7 +174,13 @@ class Native:
         """The paths it answers."""
         return (
             Route("POST", "/v1/suggestions", self.suggest, wire=SuggestionBody),
-            Route("POST", "/v1/suggestions/events", self.report, wire=EventBatch),
+            Route(
+                "POST",
+                "/v1/suggestions/events",
+                self.report,
+                wire=EventBatch,
+                scope=KeyScope.EVENTS,
+            ),
             Route("DELETE", "/v1/suggestions/{request_id}", self.cancel),
             Route("POST", "/v1/suggestions/{request_id}/cancel", self.cancel),
         )
@@ -215,7 +221,7 @@ class Native:
         """End the caller's running suggestions of this id, ours or the client's."""
         request_id = call.path_params["request_id"]
         inflight = self._gateway.reception.inflight
-        return JsonResponse({"cancelled": inflight.cancel(request_id, call.caller.key)})
+        return JsonResponse({"cancelled": inflight.cancel(request_id, call.caller)})
 
     async def report(self, call: Call) -> JsonResponse:
         """Record a batch of events, each of them once however often it comes."""

@@ -155,9 +155,10 @@ class OpenAI:
         )
 
     async def cancel(self, call: Call) -> JsonResponse:
-        """End running requests by our id or by the `X-Request-Id` that the client gave."""
+        """End the caller's running requests by our id or by the `X-Request-Id` it gave."""
         request_id = call.path_params["request_id"]
-        return JsonResponse({"cancelled": self._gateway.reception.inflight.cancel(request_id)})
+        cancelled = self._gateway.reception.inflight.cancel(request_id, call.caller)
+        return JsonResponse({"cancelled": cancelled})
 
     async def models(self, call: Call) -> JsonResponse:
         """List the one model."""

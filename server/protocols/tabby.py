@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.types import Receive, Scope, Send
 
+from server.caller import KeyScope
 from server.choices import generate, spread
 from server.event_stream import JSON, Answer, JsonResponse, Problem
 from server.gateway import Call, Gateway, Route, read_wire
@@ -97,7 +98,7 @@ class Tabby:
                 claims=lambda body: "segments" in body and "prompt" not in body,
                 wire=SegmentsBody,
             ),
-            Route("POST", "/v1/events", self.event, wire=EventBody),
+            Route("POST", "/v1/events", self.event, wire=EventBody, scope=KeyScope.EVENTS),
             Route("GET", "/v1/health", self.health),
             Route("POST", "/v1/health", self.health),
             Route("GET", "/v1beta/server_setting", self.server_setting),

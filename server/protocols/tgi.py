@@ -25,6 +25,7 @@ from tabwright.request import CompletionRequest, Finish, SamplingParams, Suggest
 # Clients choose the class of their error by these words; `authentication` is none of TGI's own.
 _KINDS = {
     401: "authentication",
+    403: "authentication",
     429: "overloaded",
     499: "incomplete_generation",
     503: "overloaded",

@@ -54,7 +54,7 @@ class LiveGateway:
         inside = len(self.gateway.reception.inflight) + admission.running + admission.waiting
         return inside + stats.running + stats.waiting + stats.kv_blocks_used
 
-    def wait(self, condition: Callable[[], bool], what: str) -> float:
+    def wait(self, condition: Callable[[], object], what: str) -> float:
         """Seconds until `condition`; fails loudly when it does not come."""
         start = time.perf_counter()
         while not condition():

@@ -65,6 +65,8 @@ def _values(annotation: Any) -> str:
     origin = get_origin(annotation)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
+    if origin is tuple:
+        return "list of texts, as one text with commas between"
     if origin in (Union, types.UnionType):
         kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
         return " or ".join(map(_values, kinds))
@@ -85,7 +87,7 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _default(value: object) -> str:
-    if value is None:
+    if value is None or value == ():
         return "none"
     if isinstance(value, Path) and value.is_relative_to(ROOT):
         value = value.relative_to(ROOT).as_posix()

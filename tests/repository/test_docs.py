@@ -21,6 +21,7 @@ HELPS = [
     ["tabwright"],
     *(["tabwright", name] for name in COMMANDS),
     *(["tabwright", "train", verb] for verb in ("tokenizer", "shards", "run", "export", "holes")),
+    *(["tabwright", "keys", verb] for verb in ("create", "list", "set", "revoke")),
     ["evalkit"],
     ["evalkit", "estimate"],
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.admission import Unauthorized
+from server.access import Forbidden, Unauthorized
 from server.app import problem_of
 from server.gateway import BodyTooLarge, BodyTooSlow
 from server.inflight import EndReason, ShuttingDown
@@ -21,6 +21,7 @@ from tabwright.errors import TabwrightError
         (ContextTooLong("prompt", 1, "send less"), 400, "context_length_exceeded"),
         (errors.UnknownLanguage("x"), 400, "unknown_language"),
         (Unauthorized("x"), 401, "invalid_api_key"),
+        (Forbidden("x"), 403, "forbidden"),
         (errors.UnknownModel("x"), 404, "model_not_found"),
         (BodyTooSlow("x"), 408, "body_too_slow"),
         (BodyTooLarge("x"), 413, "body_too_large"),
