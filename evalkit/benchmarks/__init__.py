@@ -1,0 +1,5 @@
+"""Benchmarks by name. Others come by the entry point group `evalkit.benchmarks`, or by path."""
+
+BENCHMARKS = {
+    "humaneval": "evalkit.benchmarks.humaneval:HumanEval",
+}

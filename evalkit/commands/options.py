@@ -1,0 +1,61 @@
+"""Options that several subcommands share, and how their words are read."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from evalkit.problem import Benchmark
+from evalkit.sandbox import SANDBOXES
+from tabwright.errors import InvalidRequest
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Read a list such as 1,10,100."""
+    return [int(part) for part in text.split(",")]
+
+
+def add_benchmark(parser: argparse.ArgumentParser) -> None:
+    """Which problems."""
+    parser.add_argument("--benchmark", default="humaneval", help="name (see `evalkit list`)")
+    parser.add_argument("--path", type=Path, help="its file or folder, where it is not bundled")
+    parser.add_argument("--lang", default="python", help="languages, comma-separated, or all")
+
+
+def add_sandbox(parser: argparse.ArgumentParser) -> None:
+    """Where programs run."""
+    parser.add_argument("--sandbox", choices=tuple(SANDBOXES), default="process")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument(
+        "--jobs", type=int, default=cores, help="programs at a time (default: one a core)"
+    )
+
+
+def chosen_languages(text: str, benchmark: Benchmark) -> list[str]:
+    """The languages that were asked for.
+
+    Raises:
+        InvalidRequest: the benchmark has no problems in one of them.
+    """
+    if text == "all":
+        return list(benchmark.languages)
+    chosen = [name.strip() for name in text.split(",") if name.strip()]
+    for name in chosen:
+        if name not in benchmark.languages:
+            known = ", ".join(benchmark.languages)
+            raise InvalidRequest("lang", name, f"{benchmark.name} has {known}")
+    if not chosen:
+        raise InvalidRequest("lang", text, "name a language, or all")
+    return chosen
+
+
+def check_jobs(jobs: int) -> int:
+    """At least one program at a time.
+
+    Raises:
+        InvalidRequest: fewer.
+    """
+    if jobs < 1:
+        raise InvalidRequest("jobs", jobs, "give at least 1")
+    return jobs

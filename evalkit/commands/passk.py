@@ -1,0 +1,249 @@
+"""`evalkit passk`: draw samples of a model, judge them in a sandbox, score pass@k."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from evalkit.commands.options import (
+    add_benchmark,
+    add_sandbox,
+    check_jobs,
+    chosen_languages,
+    whole_numbers,
+)
+from evalkit.commands.report import table
+from evalkit.execution import Limits
+from evalkit.generate import Endpoint, Recorded, References, SampleSource
+from evalkit.model_server import serving
+from evalkit.page import render
+from evalkit.passk import Places, evaluate, judge_references, limits_for
+from evalkit.problem import Benchmark, Judge, Outcome, Problem, Verdict
+from evalkit.progress import Progress
+from evalkit.registry import load_benchmark
+from evalkit.runs import RunFolder
+from evalkit.score import score, tally, within
+from evalkit.session import judging_in
+from tabwright import __version__
+from tabwright.errors import Broken, InvalidRequest
+
+
+class ReferenceFailed(Broken):
+    """A benchmark's own solution does not pass here, so nothing it judges can be believed."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run, print the score, and say whether it is as high as was asked."""
+    args = _parser().parse_args(argv)
+    report = anyio.run(_run, args)
+    print(json.dumps(report, indent=2) if args.json else table(report))
+    return 0 if _high_enough(report, args.fail_under) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="evalkit passk",
+        description="Draw samples of a model, judge them in a sandbox, score pass@k. "
+        "A run that was stopped goes on where it was when it is started again.",
+        epilog="Example: evalkit passk --lang python --endpoint http://127.0.0.1:8123 -n 20 "
+        "-k 1,10 --fail-under pass@1=0.30",
+    )
+    add_benchmark(parser)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--endpoint", help="a completion server, by its address")
+    source.add_argument("--artifact", type=Path, help="a model folder, served for the run")
+    source.add_argument("--samples", type=Path, help="JSON lines with task_id and completion")
+    source.add_argument("--references", action="store_true", help="the benchmark's own solutions")
+    parser.add_argument("-n", type=int, help="samples a problem (default: the largest k)")
+    parser.add_argument("-k", type=whole_numbers, default=[1], help="list of k (default 1)")
+    parser.add_argument("--model", default="", help="model name for the server")
+    parser.add_argument("--temperature", type=float, default=0.2)
+    parser.add_argument("--top-p", type=float, default=0.95)
+    parser.add_argument("--max-tokens", type=int, default=512)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--concurrency", type=int, default=8, help="requests at a time")
+    parser.add_argument("--problems", type=int, help="only so many problems of each language")
+    parser.add_argument("--allow-partial", action="store_true", help="score what has samples")
+    parser.add_argument("--within-ms", type=float, help="also score what came within this time")
+    parser.add_argument("--fail-under", help="exit 1 below this, such as pass@1=0.30")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<name>)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_sandbox(parser)
+    return parser
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A checked command line."""
+
+    benchmark: Benchmark
+    problems: Mapping[str, Sequence[Problem]]
+    n: int
+    places: Places
+
+
+async def _run(args: argparse.Namespace) -> dict[str, Any]:
+    threshold(args.fail_under)
+    asked = _asked(args)
+    with _served(args) as url:
+        source = _source(args, url, asked)
+        plan = {
+            "benchmark": asked.benchmark.name,
+            "languages": list(asked.problems),
+            "n": asked.n,
+            "problems": args.problems,
+            "source": dict(source.describe())
+            | ({"artifact": str(args.artifact)} if args.artifact else {}),
+            "evalkit": __version__,
+        }
+        if args.artifact:
+            plan["source"].pop("endpoint")  # the port is another one each time
+        folder = args.out or Path("runs") / f"{asked.benchmark.name}-{'-'.join(asked.problems)}"
+        report: dict[str, Any] = {"benchmark": asked.benchmark.name, "plan": plan, "languages": {}}
+        started = time.time()
+        with RunFolder(folder, plan) as run:
+            async with judging_in(args.sandbox) as judge:
+                for problems in asked.problems.values():
+                    await _language(problems, asked, source, judge, run)
+            tallies = tally(run.verdicts())
+            for language, problems in asked.problems.items():
+                row = score(problems, tallies, args.k)
+                if args.within_ms is not None:
+                    times = {(s.task_id, s.index): s.generated_ms for s in run.samples()}
+                    quick = tally(within(run.verdicts(), times, args.within_ms))
+                    found = score(problems, quick, args.k)["pass_at_k"]
+                    row["within_ms"] = {"ms": args.within_ms, "pass_at_k": found}
+                report["languages"][language] = row
+            report["seconds"] = round(time.time() - started, 1)
+            run.write_report(report)
+            (folder / "report.html").write_text(render(report), encoding="utf-8")
+    print(f"report: {folder}/report.html", file=sys.stderr)
+    return report
+
+
+async def _language(
+    problems: Sequence[Problem], asked: _Asked, source: SampleSource, judge: Judge, run: RunFolder
+) -> None:
+    language = problems[0].language
+    with Progress(f"{language}: references", sum(p.reference is not None for p in problems)) as bar:
+        references = await judge_references(problems, judge, asked.places.judges, bar.seen)
+    failed = [v for v in references.values() if v.outcome is not Outcome.PASSED]
+    if failed:
+        shown = "; ".join(f"{v.task_id} {v.outcome}: {v.detail}" for v in failed[:3])
+        raise ReferenceFailed(
+            f"{len(failed)} of {len(references)} references of {asked.benchmark.name} in "
+            f"{language} do not pass here; run `evalkit check`. {shown}"
+        )
+    with Progress(language, asked.n * len(problems)) as bar:
+        limits = _limits(problems, references)
+        await evaluate(problems, asked.n, source, judge, run, limits, asked.places, bar.seen)
+
+
+def _limits(problems: Sequence[Problem], references: Mapping[str, Verdict]) -> dict[str, Limits]:
+    took = {task_id: verdict.cpu_s for task_id, verdict in references.items()}
+    return {p.task_id: limits_for(took.get(p.task_id)) for p in problems}
+
+
+def _asked(args: argparse.Namespace) -> _Asked:
+    benchmark = load_benchmark(args.benchmark, args.path)
+    languages = chosen_languages(args.lang, benchmark)
+    problems = {lang: benchmark.problems(lang)[: args.problems] for lang in languages}
+    n = args.n if args.n is not None else max(args.k)
+    if n < max(args.k):
+        raise InvalidRequest("n", n, f"pass@{max(args.k)} needs at least {max(args.k)} samples")
+    if args.concurrency < 1:
+        raise InvalidRequest("concurrency", args.concurrency, "give at least 1")
+    if args.samples:
+        problems = _with_samples(problems, Recorded(args.samples), n, args.allow_partial)
+    return _Asked(benchmark, problems, n, Places(check_jobs(args.jobs), args.concurrency))
+
+
+def _with_samples(
+    problems: Mapping[str, Sequence[Problem]], recorded: Recorded, n: int, partial: bool
+) -> dict[str, Sequence[Problem]]:
+    """The problems that have n samples in the file; all must have them unless `partial`."""
+    known = {p.task_id for rows in problems.values() for p in rows}
+    strangers = sorted(set(recorded.task_ids) - known)
+    if strangers:
+        raise InvalidRequest("samples", strangers[0], "the benchmark has no such task_id")
+    short = [p for rows in problems.values() for p in rows if recorded.count(p.task_id) < n]
+    if short and not partial:
+        raise InvalidRequest(
+            "samples",
+            f"{short[0].task_id} has {recorded.count(short[0].task_id)}",
+            f"{len(short)} problems have fewer than n = {n}; give more, or --allow-partial",
+        )
+    kept = {
+        lang: [p for p in rows if recorded.count(p.task_id) >= n] for lang, rows in problems.items()
+    }
+    kept = {lang: rows for lang, rows in kept.items() if rows}
+    if not kept:
+        raise InvalidRequest("samples", "none", f"no problem has n = {n} samples")
+    return dict(kept)
+
+
+def _served(args: argparse.Namespace) -> AbstractContextManager[str]:
+    return serving(args.artifact) if args.artifact else nullcontext(args.endpoint or "")
+
+
+def _source(args: argparse.Namespace, url: str, asked: _Asked) -> SampleSource:
+    if args.samples:
+        return Recorded(args.samples)
+    if args.references:
+        for rows in asked.problems.values():
+            for problem in rows:
+                if problem.reference is None:
+                    raise InvalidRequest("references", problem.task_id, "it has no reference")
+        return References()
+    return Endpoint(
+        url,
+        model=args.model,
+        api_key=os.environ.get("EVALKIT_API_KEY", ""),
+        temperature=args.temperature,
+        top_p=args.top_p,
+        max_tokens=args.max_tokens,
+        seed=args.seed,
+    )
+
+
+def threshold(text: str | None) -> tuple[str, float] | None:
+    """Read `pass@1=0.30`.
+
+    Raises:
+        InvalidRequest: it is nothing of that form.
+    """
+    if text is None:
+        return None
+    name, _, value = text.partition("=")
+    k = name.removeprefix("pass@")
+    try:
+        if not name.startswith("pass@"):
+            raise ValueError
+        return str(int(k)), float(value)
+    except ValueError:
+        raise InvalidRequest("fail-under", text, "give such as pass@1=0.30") from None
+
+
+def _high_enough(report: Mapping[str, Any], fail_under: str | None) -> bool:
+    asked = threshold(fail_under)
+    if asked is None:
+        return True
+    k, least = asked
+    for language, row in report["languages"].items():
+        found = row["pass_at_k"].get(k)
+        if found is None:
+            raise InvalidRequest("fail-under", fail_under, f"pass@{k} was not scored; add -k {k}")
+        if found["value"] < least:
+            print(f"{language}: pass@{k} {found['value']:.4f} < {least:g}", file=sys.stderr)
+            return False
+    return True

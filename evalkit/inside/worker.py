@@ -1,0 +1,51 @@
+"""Inside the sandbox, with the candidate: executes it and answers calls. Holds no test, no answer.
+
+The candidate shares this process and may send whatever it likes: the other side believes nothing
+but plain values. `codec.py` stands before this text.
+"""
+
+import sys
+from typing import Any
+
+from evalkit.inside.codec import decode, encode, receive, send, take_pipes
+
+
+def main() -> None:
+    """Load the candidate, then answer one call after the other."""
+    read, write = take_pipes()
+    scope: dict[str, Any] = {"__name__": "candidate"}
+    while True:
+        message = receive(read)
+        try:
+            answer = _answer(message, scope)
+        except BaseException as error:
+            answer = {"raised": _name(error)}
+        send(write, answer)
+
+
+def _answer(message: Any, scope: dict[str, Any]) -> Any:
+    if "source" in message:
+        exec(compile(message["source"], "candidate.py", "exec"), scope)
+        return {"loaded": True}
+    arguments = [decode(a) for a in message["args"]]
+    named = {k: decode(v) for k, v in message["kwargs"].items()}
+    value = scope[message["name"]](*arguments, **named)
+    # Arguments go back too, because a function may be asked to change them in place.
+    return {"value": encode(value), "args": [_if_plain(a) for a in arguments]}
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__name__ if kind.__module__ == "builtins" else "CandidateError"
+
+
+def _if_plain(value: object) -> Any:
+    try:
+        return encode(value)
+    except Exception:
+        return None
+
+
+if __name__ == "__main__":
+    sys.set_int_max_str_digits(0)
+    main()

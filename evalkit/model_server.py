@@ -1,0 +1,38 @@
+"""Serves a model folder for the length of a run: `tabwright serve` on a free port."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tabwright.errors import EngineUnavailable
+
+
+@contextmanager
+def serving(artifact: Path) -> Iterator[str]:
+    """Start a server of its own and yield its address.
+
+    Raises:
+        EngineUnavailable: it did not start; what it said stands on stderr.
+    """
+    command = [sys.executable, "-m", "tabwright", "serve", "--port", "0", "--model", str(artifact)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        found = next(
+            (match[1] for line in process.stdout if (match := _ADDRESS.search(line.strip()))), None
+        )
+        if found is None:
+            raise EngineUnavailable(f"no server could be started for {artifact}")
+        yield found
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+_ADDRESS = re.compile(r"(http://\S+)$")

@@ -1,0 +1,34 @@
+"""Opens what a command judges with: a sandbox by name, and the judge on top of it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from evalkit.judge import open_judge
+from evalkit.problem import Judge
+from evalkit.sandbox import SANDBOXES
+from evalkit.sandbox.seam import Sandbox
+
+
+@asynccontextmanager
+async def open_sandbox(name: str) -> AsyncIterator[Sandbox]:
+    """Open a sandbox by its name in the table.
+
+    Raises:
+        SandboxUnavailable: programs cannot be isolated so on this machine.
+    """
+    module, _, attribute = SANDBOXES[name].partition(":")
+    opener: Callable[[], AbstractAsyncContextManager[Sandbox]] = getattr(
+        importlib.import_module(module), attribute
+    )
+    async with opener() as sandbox:
+        yield sandbox
+
+
+@asynccontextmanager
+async def judging_in(name: str) -> AsyncIterator[Judge]:
+    """Open a sandbox and the judge that uses it."""
+    async with open_sandbox(name) as sandbox, open_judge(sandbox) as judge:
+        yield judge
