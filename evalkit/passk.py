@@ -104,7 +104,14 @@ async def evaluate(
                 )
                 await _draw_all(wanted, source, run, send, places.requests)
     except ExceptionGroup as group:
-        raise group.exceptions[0] from None
+        raise _first(group) from None
+
+
+def _first(error: Exception) -> Exception:
+    """The first real error of a group, which may hold groups."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _marked(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:

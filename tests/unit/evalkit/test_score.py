@@ -1,0 +1,60 @@
+"""From verdicts to a score, and to a page that shows texts as texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from evalkit.commands.passk import threshold
+from evalkit.commands.report import table
+from evalkit.page import render
+from evalkit.problem import Outcome, Problem, Verdict
+from evalkit.score import score, tally, within
+from tabwright.errors import InvalidRequest
+
+PROBLEMS = [Problem(f"t/{n}", "python", "") for n in range(3)]
+
+
+def verdicts(*rows: str) -> Iterator[Verdict]:
+    letters = {"p": Outcome.PASSED, "w": Outcome.WRONG, "u": Outcome.UNJUDGED}
+    for number, row in enumerate(rows):
+        for index, letter in enumerate(row):
+            yield Verdict(f"t/{number}", index, letters[letter])
+
+
+def test_unjudged_samples_are_counted_and_left_out() -> None:
+    row = score(PROBLEMS, tally(verdicts("ppww", "uuuw", "uuuu")), [1, 2])
+    assert (row["tasks"], row["samples"], row["passed"]) == (3, 12, 2)
+    assert (row["failed"], row["unjudged"]) == (3, 7)
+    assert row["pass_at_k"]["1"]["value"] == pytest.approx((0.5 + 0.0) / 2)
+    assert row["pass_at_k"]["1"]["left_out"] == 1
+    assert row["pass_at_k"]["2"]["value"] == pytest.approx(1 - 1 / 6)
+    assert row["pass_at_k"]["2"]["left_out"] == 2
+    assert row["outcomes"] == {"passed": 2, "wrong": 3, "unjudged": 7}
+
+
+def test_a_pass_that_took_too_long_is_no_pass_within_the_time() -> None:
+    times = {("t/0", 0): 100.0, ("t/0", 1): 500.0, ("t/0", 2): None}
+    found = [v.outcome for v in within(verdicts("ppp"), times, 300)]
+    assert found == [Outcome.PASSED, Outcome.WALL_TIME, Outcome.UNJUDGED]
+
+
+def test_a_page_shows_texts_as_texts() -> None:
+    problem = Problem("<script>alert(1)</script>", "python", "")
+    row = score([problem], tally([Verdict(problem.task_id, 0, Outcome.PASSED)]), [1])
+    report = {"benchmark": "<b>", "plan": {"x": "<i>"}, "languages": {"python": row}}
+    page = render(report)
+    for text in ("<script", "<b>&", "<i>", "<b><"):
+        assert text not in page
+    assert "&lt;script&gt;" in page
+    assert "1.0000" in page
+    assert "pass@1    1.0000" in table(report)
+
+
+def test_a_threshold_is_read_or_refused() -> None:
+    assert threshold("pass@10=0.3") == ("10", 0.3)
+    assert threshold(None) is None
+    for text in ("pass@1", "0.3", "pass@x=0.3", "pass@1=high"):
+        with pytest.raises(InvalidRequest, match="fail-under"):
+            threshold(text)
