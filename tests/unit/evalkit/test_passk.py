@@ -67,7 +67,7 @@ async def test_every_sample_is_judged_once_and_only_so_many_at_a_time(tmp_path: 
 async def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     first = Oracle()
 
-    def stop(sample: Sample) -> Outcome:
+    def stop(_: Sample) -> Outcome:
         if len(first.asked) == 6:
             raise RuntimeError("killed")
         return Outcome.PASSED
