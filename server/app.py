@@ -33,12 +33,12 @@ from server.gateway import (
     Call,
     Gateway,
     IdeProtocol,
-    Route,
     read_call,
 )
 from server.health import add_health
 from server.inflight import EndReason, Inflight
 from server.metrics import Metrics, RequestOutcome
+from server.openapi_document import Row, describe
 from server.prompt import ContextTooLong, PromptBuilder
 from server.protocols import PROTOCOLS
 from server.settings import ServerSettings
@@ -113,7 +113,8 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     paths = _by_path(protocols)
     for rows in paths.values():
         _add_route(app, gateway, access, rows)
-    _describe(app, paths)
+    document = describe(app.title, app.version, paths, keyed=settings.closed)
+    app.openapi = lambda: document  # type: ignore[method-assign]
     if settings.cors_origins:
         _let_pages_in(app, settings.cors_origins)
     templates = {
@@ -186,9 +187,6 @@ def _load(target: str) -> Any:
     return getattr(import_module(module), name)
 
 
-Row = tuple[IdeProtocol, Route]
-
-
 def _by_path(protocols: Iterable[IdeProtocol]) -> dict[tuple[str, str], list[Row]]:
     paths: dict[tuple[str, str], list[Row]] = {}
     for protocol in protocols:
@@ -233,37 +231,6 @@ def _claimant(rows: Sequence[Row], call: Call) -> Row:
     return rows[-1]
 
 
-def _describe(app: FastAPI, paths: dict[tuple[str, str], list[Row]]) -> None:
-    """Serve an OpenAPI document made from the wire models."""
-    schemas: dict[str, Any] = {}
-    described: dict[str, Any] = {}
-    for (method, path), rows in paths.items():
-        operation: dict[str, Any] = {"responses": {"200": {"description": "the answer"}}}
-        models = [route.wire for _, route in rows if route.wire]
-        for model in models:
-            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
-        if models:
-            refs = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
-            content = {"application/json": {"schema": {"anyOf": refs}}}
-            operation["requestBody"] = {"required": True, "content": content}
-        parameters = re.findall(r"{(\w+)", path)
-        if parameters:
-            operation["parameters"] = [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                for name in parameters
-            ]
-        plain = re.sub(r":\w+}", "}", path)
-        described.setdefault(plain, {})[method.lower()] = operation
-    document = {
-        "openapi": "3.1.0",
-        "info": {"title": app.title, "version": app.version},
-        "paths": described,
-        "components": {"schemas": schemas},
-    }
-    app.openapi = lambda: document  # type: ignore[method-assign]
-
-
 def _speak_where_no_route_does(
     app: FastAPI, spoken: Mapping[Any, IdeProtocol], stranger: IdeProtocol
 ) -> None:
@@ -279,7 +246,10 @@ def _speak_where_no_route_does(
         assert isinstance(error, HTTPException)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         problem = Problem(error.status_code, code, error.detail, RequestOutcome.CALLER_ERROR)
-        return problem_response(dialect(request), problem)
+        response = problem_response(dialect(request), problem)
+        if error.status_code == 405:
+            response.headers["allow"] = ", ".join(_methods(app, request.url.path))
+        return response
 
     async def broken(request: Request, error: Exception) -> JsonResponse:
         del error  # starlette logs it
@@ -287,3 +257,10 @@ def _speak_where_no_route_does(
 
     app.add_exception_handler(HTTPException, answer)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, broken)  # type: ignore[arg-type]
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """All methods of a path; starlette's own answer knows those of one route only."""
+    routes = [route for route in app.routes if isinstance(route, StarletteRoute)]
+    found = (route.methods or () for route in routes if route.path_regex.match(path))
+    return sorted({method for methods in found for method in methods})

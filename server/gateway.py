@@ -27,6 +27,7 @@ from server.settings import ServerSettings
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import CallerError, InvalidRequest, UnknownModel
 
+JSON_OR_EVENTS = ("application/json", "text/event-stream")  # by whether a stream is asked for
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _SESSION = re.compile(r"[\x21-\x7e]{1,128}")
 _READ_ON = 8  # times the limit: a body is read to its end that far, so that the client sees the 413
@@ -63,7 +64,7 @@ class Route:
     claims: for a path that two protocols share, whether a body is this one's; None claims all.
     wire: the model of the body, for the OpenAPI document. public: asks for no key, as its clients
     send none; nothing of a request or a setting may be in its answer. scope: what a key must be
-    good for.
+    good for. answers, success: the media types and the status of what it answers, errors aside.
     """
 
     method: str
@@ -73,6 +74,8 @@ class Route:
     wire: type[BaseModel] | None = None
     public: bool = False
     scope: KeyScope = KeyScope.COMPLETE
+    answers: tuple[str, ...] = ("application/json",)
+    success: int = 200
 
 
 class IdeProtocol(Dialect, Protocol):

@@ -65,6 +65,7 @@ class ContinueSink:
                 self.report,
                 wire=ContinueEvent,
                 scope=KeyScope.EVENTS,
+                success=202,
             ),
         )
 

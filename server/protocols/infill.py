@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from server.choices import Choice, collect, generate, spread
 from server.event_stream import JSON, Answer, Emit, EventStream, Json, JsonResponse, Problem, event
-from server.gateway import Call, Gateway, Route, read_wire
+from server.gateway import JSON_OR_EVENTS, Call, Gateway, Route, read_wire
 from server.health import engine_fault
 from server.inflight import Running
 from server.llama_sampling import LlamaSampling
@@ -89,8 +89,8 @@ class LlamaCpp:
     def routes(self) -> Sequence[Route]:
         """The paths it answers."""
         return (
-            Route("POST", "/infill", self.infill, wire=InfillBody),
-            Route("POST", "/completion", self.complete, wire=PromptBody),
+            Route("POST", "/infill", self.infill, wire=InfillBody, answers=JSON_OR_EVENTS),
+            Route("POST", "/completion", self.complete, wire=PromptBody, answers=JSON_OR_EVENTS),
             Route("GET", "/health", self.health, public=True),
             Route("GET", "/props", self.props),
         )

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from server.choices import Choice, collect, generate, spread
 from server.event_stream import JSON, Answer, Emit, EventStream, Problem, event
-from server.gateway import Call, Gateway, Route, read_wire
+from server.gateway import JSON_OR_EVENTS, Call, Gateway, Route, read_wire
 from server.inflight import Running
 from server.wire import Frame, Number, error_kind, stop_strings
 from tabwright.errors import InvalidRequest
@@ -57,7 +57,11 @@ class Mistral:
 
     def routes(self) -> Sequence[Route]:
         """The paths it answers."""
-        return (Route("POST", "/v1/fim/completions", self.complete, wire=FimBody),)
+        return (
+            Route(
+                "POST", "/v1/fim/completions", self.complete, wire=FimBody, answers=JSON_OR_EVENTS
+            ),
+        )
 
     def error_body(self, problem: Problem) -> Mapping[str, Any]:
         """Mistral's flat object; Continue knows a failed stream by `error`."""

@@ -29,7 +29,7 @@ from server.event_stream import (
     Problem,
     named_event,
 )
-from server.gateway import Call, Gateway, Route, read_wire
+from server.gateway import JSON_OR_EVENTS, Call, Gateway, Route, read_wire
 from server.gathered import Gathered
 from server.inflight import Running
 from server.postprocess import VERSIONS
@@ -173,13 +173,16 @@ class Native:
     def routes(self) -> Sequence[Route]:
         """The paths it answers."""
         return (
-            Route("POST", "/v1/suggestions", self.suggest, wire=SuggestionBody),
+            Route(
+                "POST", "/v1/suggestions", self.suggest, wire=SuggestionBody, answers=JSON_OR_EVENTS
+            ),
             Route(
                 "POST",
                 "/v1/suggestions/events",
                 self.report,
                 wire=EventBatch,
                 scope=KeyScope.EVENTS,
+                success=202,
             ),
             Route("DELETE", "/v1/suggestions/{request_id}", self.cancel),
             Route("POST", "/v1/suggestions/{request_id}/cancel", self.cancel),

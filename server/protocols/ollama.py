@@ -83,12 +83,18 @@ class Ollama:
     def routes(self) -> Sequence[Route]:
         """The paths it answers."""
         return (
-            Route("POST", "/api/generate", self.generate, wire=GenerateBody),
+            Route(
+                "POST",
+                "/api/generate",
+                self.generate,
+                wire=GenerateBody,
+                answers=("application/json", "application/x-ndjson"),
+            ),
             Route("POST", "/api/show", self.show, wire=ShowBody),
             Route("GET", "/api/tags", self.tags),
             Route("GET", "/api/ps", self.ps),
             Route("GET", "/api/version", self.version),
-            Route("GET", "/", self.root, public=True),
+            Route("GET", "/", self.root, public=True, answers=("text/plain",)),
         )
 
     def error_body(self, problem: Problem) -> Mapping[str, Any]:

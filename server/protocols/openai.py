@@ -20,7 +20,7 @@ from server.best_of import best_of
 from server.choices import Choice, generate, spread
 from server.engines.limits import REFUSAL
 from server.event_stream import JSON, Answer, Emit, EventStream, JsonResponse, Problem, event
-from server.gateway import Call, Gateway, Route, read_wire
+from server.gateway import JSON_OR_EVENTS, Call, Gateway, Route, read_wire
 from server.inflight import Running
 from server.templates import understood
 from server.token_table import ShownChoice
@@ -85,9 +85,27 @@ class OpenAI:
     def routes(self) -> Sequence[Route]:
         """The paths it answers."""
         return (
-            Route("POST", "/v1/completions", self.complete, wire=CompletionBody),
-            Route("POST", "/beta/completions", self.deepseek, wire=CompletionBody),
-            Route("POST", "/v1/engines/{engine}/completions", self.copilot, wire=CompletionBody),
+            Route(
+                "POST",
+                "/v1/completions",
+                self.complete,
+                wire=CompletionBody,
+                answers=JSON_OR_EVENTS,
+            ),
+            Route(
+                "POST",
+                "/beta/completions",
+                self.deepseek,
+                wire=CompletionBody,
+                answers=JSON_OR_EVENTS,
+            ),
+            Route(
+                "POST",
+                "/v1/engines/{engine}/completions",
+                self.copilot,
+                wire=CompletionBody,
+                answers=JSON_OR_EVENTS,
+            ),
             Route("POST", "/v1/completions/{request_id}/cancel", self.cancel),
             Route("GET", "/v1/models", self.models),
             Route("GET", "/v1/models/{model:path}", self.model),

@@ -74,7 +74,13 @@ class Tgi:
         """The paths it answers."""
         return (
             Route("POST", "/generate", self.whole, wire=GenerateRequest),
-            Route("POST", "/generate_stream", self.stream, wire=GenerateRequest),
+            Route(
+                "POST",
+                "/generate_stream",
+                self.stream,
+                wire=GenerateRequest,
+                answers=("text/event-stream",),
+            ),
         )
 
     def error_body(self, problem: Problem) -> Mapping[str, Any]:
