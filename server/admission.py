@@ -48,8 +48,8 @@ class Admission:
     ) -> None:
         """Open the gate with all slots free; `rate` is what each person may start."""
         self._max_running = max_running
-        self._max_waiting = max_waiting
-        self._rate = rate
+        self.max_waiting = max_waiting
+        self.rate = rate
         self._rates = rates or Rates()
         self._held: dict[str, int] = {}  # slots by share, those of nobody left out
         self._line: dict[str, deque[_Waiter]] = {}  # by share; whose turn is longest ago is first
@@ -89,8 +89,8 @@ class Admission:
 
     def _limits(self, caller: Caller) -> Mapping[str, Rate]:
         limits = {}
-        if self._rate:
-            limits[f"user {caller.share}"] = self._rate
+        if self.rate:
+            limits[f"user {caller.share}"] = self.rate
         if caller.rate:
             limits[f"key {caller.key}"] = caller.rate
         return limits
@@ -99,7 +99,7 @@ class Admission:
         if self.running < self._max_running:  # then nobody waits
             self._take(share)
             return
-        if not patient and self.waiting >= self._max_waiting:
+        if not patient and self.waiting >= self.max_waiting:
             self._make_room(share)
         waiter = _Waiter(patient)
         self._line.setdefault(share, deque()).append(waiter)

@@ -37,6 +37,7 @@ from server.gateway import (
 )
 from server.health import add_health
 from server.inflight import EndReason, Inflight
+from server.live_settings import LiveSettings
 from server.metrics import Metrics, RequestOutcome
 from server.openapi_document import Row, describe
 from server.prompt import ContextTooLong, PromptBuilder
@@ -93,17 +94,19 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     access = Access(settings)
     tasks.start_soon(access.watch)
     metrics = Metrics(engine.artifact.name)
+    live = LiveSettings(settings)
     inflight = Inflight(metrics.ended)
     admission = Admission(settings.max_running, settings.max_waiting, settings.rate())
+    live.follow(lambda settings: _limit(admission, settings))
     prompts = PromptBuilder(engine.artifact, engine.max_context, settings.snippet_share)
-    typeahead = _typeahead(settings, tasks, admission, metrics)
     suggestions = Suggestions(_telemetry(settings, tasks), metrics, engine.artifact.name)
+    typeahead = _typeahead(live, tasks, admission, metrics)
     gateway = Gateway(
-        settings=settings,
+        live=live,
         artifact=engine.artifact,
         max_context=engine.max_context,
         completer=Completer(engine, admission, prompts, typeahead),
-        reception=Reception(inflight, metrics, suggestions, problem_of, settings.write_timeout_s),
+        reception=Reception(inflight, metrics, suggestions, problem_of, live),
     )
     metrics.watch(engine, admission, typeahead)
     app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)
@@ -138,14 +141,23 @@ def _let_pages_in(app: FastAPI, origins: Sequence[str]) -> None:
     )
 
 
+def _limit(admission: Admission, settings: ServerSettings) -> None:
+    admission.max_waiting = settings.max_waiting
+    admission.rate = settings.rate()
+
+
 def _typeahead(
-    settings: ServerSettings, tasks: TaskGroup, admission: Admission, metrics: Metrics
-) -> TypeAhead | None:
-    if settings.typeahead_mb == 0:
-        return None
-    limits = TypeAheadLimits(settings.typeahead_ttl_s, settings.typeahead_mb << 20)
-    idle = (lambda: admission.idle) if settings.speculate else None
-    return TypeAhead(tasks, limits, idle, metrics.unused)
+    live: LiveSettings, tasks: TaskGroup, admission: Admission, metrics: Metrics
+) -> TypeAhead:
+    def idle() -> bool:
+        return live.now.speculate and admission.idle
+
+    def limits(settings: ServerSettings) -> TypeAheadLimits:
+        return TypeAheadLimits(settings.typeahead_ttl_s, settings.typeahead_mb << 20)
+
+    typeahead = TypeAhead(tasks, limits(live.now), idle, metrics.unused)
+    live.follow(lambda settings: typeahead.resize(limits(settings)))
+    return typeahead
 
 
 def _telemetry(settings: ServerSettings, tasks: TaskGroup) -> Telemetry:

@@ -254,7 +254,7 @@ async def busy_rig(settings: ServerSettings, *, nginx: bool) -> AsyncIterator[Ri
                 ports.append(port)
                 ready.set()
 
-            listener = Listener(outer, gateway.reception.inflight, settings, started)
+            listener = Listener(outer, gateway.reception.inflight, gateway.live, started)
             listeners.append(listener)
             tasks.start_soon(listener.listen)
             await ready.wait()

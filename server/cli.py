@@ -6,18 +6,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import anyio
 
-from server.app import create_app
-from server.engines.registry import load_engine
+from server.gateway import Gateway
 from server.listener import Listener, loop_options
 from server.logs import log_to_stderr
+from server.reload import Reloader
+from server.serving import serve
 from server.settings import ServerSettings
-from tabwright.artifact import ModelArtifact
-from tabwright.settings import add_flags, load_settings, parse_flags
+from tabwright.settings import add_flags, load_settings, parse_flags, settings_file
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,30 +29,17 @@ def main(argv: Sequence[str]) -> int:
     )
     add_flags(parser, ServerSettings)
     config, flags = parse_flags(parser, argv)
-    settings = load_settings(ServerSettings, "server", flags, os.environ, config)
+    read = partial(load_settings, ServerSettings, "server", flags, os.environ, config)
+    settings = read()
     log_to_stderr(settings.log_level, settings.log_format)
-    anyio.run(serve, settings, partial(_announce, settings), backend_options=loop_options())
+
+    async def beside(_: Listener, gateway: Gateway) -> None:
+        reloader = Reloader(settings_file(os.environ, config), read, gateway.live.replace)
+        await reloader.run(watch=settings.reload_config)
+
+    ready = partial(_announce, settings)
+    anyio.run(serve, settings, ready, beside, backend_options=loop_options())
     return 0
-
-
-async def serve(settings: ServerSettings, ready: Callable[[str, int], None]) -> None:
-    """Start the engine and answer requests until a stop signal.
-
-    Raises:
-        CorruptArtifact: the model folder cannot be used.
-        ConfigError: the address cannot be listened on.
-        MissingExtra: the engine's packages are not installed.
-    """
-    artifact = ModelArtifact.load(settings.model)
-    async with load_engine(settings.engine, artifact, **settings.engine_options()) as engine:
-        try:
-            async with anyio.create_task_group() as tasks:
-                app = create_app(engine, settings, tasks)
-                inflight = app.state.gateway.reception.inflight
-                await Listener(app, inflight, settings, partial(ready, artifact.name)).listen()
-                tasks.cancel_scope.cancel()
-        except ExceptionGroup as group:  # of one: generations hand their errors to who listens
-            raise group.exceptions[0] from None
 
 
 def _announce(settings: ServerSettings, model: str, port: int) -> None:

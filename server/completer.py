@@ -66,7 +66,7 @@ class Completer:
             await _pause(running)
 
         generate = partial(self._generate, running=running, patient=patient)
-        if self.typeahead is not None and reusable(request, running):
+        if self.typeahead is not None and self.typeahead.on and reusable(request, running):
             async with self.typeahead.listen(request, running, generate) as pieces:
                 yield pieces
             return

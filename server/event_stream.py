@@ -19,6 +19,7 @@ from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from server.inflight import EndReason, Inflight, Running
+from server.live_settings import LiveSettings
 from server.metrics import Metrics, RequestOutcome
 from server.suggestions import Suggestions
 from server.visits import answered, received
@@ -63,14 +64,14 @@ class Reception:
     """Where requests run and are counted.
 
     suggestions: is told of every request that ran. problem_of: maps an error to its status.
-    write_timeout_s: a client that reads nothing for so long counts as gone.
+    live: says when a client that reads nothing counts as gone.
     """
 
     inflight: Inflight
     metrics: Metrics
     suggestions: Suggestions
     problem_of: Callable[[TabwrightError | EndReason | None], Problem]
-    write_timeout_s: float
+    live: LiveSettings
 
 
 def event(body: Mapping[str, Any]) -> bytes:
@@ -210,7 +211,7 @@ class EventStream:
 
         async def emit(frame: bytes) -> None:
             async with turn:
-                with anyio.move_on_after(self._reception.write_timeout_s) as limit:
+                with anyio.move_on_after(self._reception.live.now.write_timeout_s) as limit:
                     if not self._started:
                         self._started = True
                         await send(self._start())

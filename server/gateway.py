@@ -23,6 +23,7 @@ from server.caller import Caller, KeyScope, Wishes, read_wishes
 from server.completer import Completer
 from server.event_stream import Dialect, Reception
 from server.inflight import Running
+from server.live_settings import LiveSettings
 from server.settings import ServerSettings
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import CallerError, InvalidRequest, UnknownModel
@@ -89,11 +90,16 @@ class IdeProtocol(Dialect, Protocol):
 class Gateway:
     """The parts that protocols work with."""
 
-    settings: ServerSettings
+    live: LiveSettings
     artifact: ModelArtifact
     max_context: int
     completer: Completer
     reception: Reception
+
+    @property
+    def settings(self) -> ServerSettings:
+        """The settings that hold now."""
+        return self.live.now
 
     def check_model(self, name: str | None) -> None:
         """Accept the served model's name, or none (some clients send the empty string).

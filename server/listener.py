@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.inflight import Inflight
+from server.live_settings import LiveSettings
 from server.settings import ServerSettings
 from tabwright.errors import ConfigError
 
@@ -43,11 +44,11 @@ class Listener(uvicorn.Server):
         self,
         app: ASGIApp,
         inflight: Inflight,
-        settings: ServerSettings,
+        live: LiveSettings,
         ready: Callable[[int], None],
     ) -> None:
         """Prepare; `ready` is called with the port once requests are answered."""
-        protocol = functools.partial(BoundedHead, header_timeout_s=settings.header_timeout_s)
+        protocol = functools.partial(BoundedHead, live=live)
         super().__init__(
             uvicorn.Config(
                 app,
@@ -59,20 +60,21 @@ class Listener(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_CLOSE_S,
-                limit_concurrency=settings.max_connections,
+                limit_concurrency=live.now.max_connections,
             )
         )
         self._inflight = inflight
-        self._settings = settings
+        self._live = live
+        live.follow(self._resize)
         self._ready = ready
 
-    async def listen(self) -> None:
-        """Serve until told to stop, then drain.
+    async def listen(self, listening: socket.socket | None = None) -> None:
+        """Serve on the settings' address, or on a bound socket, until told to stop; then drain.
 
         Raises:
             ConfigError: the address cannot be listened on.
         """
-        await self.serve(sockets=[_bind(self._settings.host, self._settings.port)])
+        await self.serve(sockets=[listening or bind(self._live.now)])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then say so."""
@@ -98,17 +100,20 @@ class Listener(uvicorn.Server):
             tasks.cancel_scope.cancel()
 
     async def _drain(self, scope: anyio.CancelScope) -> None:
-        await self._inflight.drain(self._settings.drain_s)
+        await self._inflight.drain(self._live.now.drain_s)
         scope.cancel()
+
+    def _resize(self, settings: ServerSettings) -> None:
+        self.config.limit_concurrency = settings.max_connections  # read for each connection
 
 
 class BoundedHead(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with limits for the head of a request."""
 
-    def __init__(self, *args: Any, header_timeout_s: float, **kwargs: Any) -> None:
-        """Take what uvicorn passes, and the limit."""
+    def __init__(self, *args: Any, live: LiveSettings, **kwargs: Any) -> None:
+        """Take what uvicorn passes, and the limit of now."""
         super().__init__(*args, **kwargs)
-        self._header_timeout_s = header_timeout_s
+        self._header_timeout_s = live.now.header_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_bytes = 0
@@ -157,7 +162,13 @@ class BoundedHead(HttpToolsProtocol):
             self._head_timer = None
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(settings: ServerSettings) -> socket.socket:
+    """Listen on the settings' address.
+
+    Raises:
+        ConfigError: it cannot be listened on.
+    """
+    host, port = settings.host, settings.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)

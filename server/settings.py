@@ -29,6 +29,19 @@ def _listed(value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
+# What may change while the gateway serves. Everything else is built into it when it starts.
+LIVE_OPTIONS = frozenset(
+    {
+        *("rate_per_s", "rate_burst"),
+        *("max_waiting", "max_choices", "max_body_bytes", "max_connections"),
+        *("header_timeout_s", "body_timeout_s", "write_timeout_s", "deadline_s", "drain_s"),
+        *("default_temperature", "editor_max_tokens"),
+        *("postprocess", "lines", "delay_ms", "min_confidence"),
+        *("typeahead_mb", "typeahead_ttl_s", "speculate"),
+        *("log_level", "log_format"),
+    }
+)
+
 
 class ServerSettings(BaseModel):
     """Options of `tabwright serve`; TOML table `[server]`, variables TABWRIGHT_SERVER_*."""
@@ -162,6 +175,10 @@ class ServerSettings(BaseModel):
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="form of a log line; json: one object a line"
+    )
+
+    reload_config: bool = Field(
+        default=False, description="read the TOML file again when it changes; SIGHUP always does"
     )
 
     def eagerness(self) -> Eagerness:

@@ -129,6 +129,16 @@ class TypeAhead:
             for typed, entry in self._candidates(_digest(request, running), prefix)
         )
 
+    @property
+    def on(self) -> bool:
+        """Whether anything may be remembered."""
+        return self._limits.size > 0
+
+    def resize(self, limits: TypeAheadLimits) -> None:
+        """Keep to other limits from now on; what is too much is forgotten."""
+        self._limits = limits
+        self._shrink()
+
     def make_room(self) -> None:
         """End a speculation that nobody has joined: somebody wants the engine."""
         if self._guess is not None:

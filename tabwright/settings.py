@@ -69,6 +69,11 @@ def load_settings(
         raise ConfigError(f"{place}: {first['msg']}{got}") from None
 
 
+def settings_file(environ: Mapping[str, str], config: Path | None = None) -> Path:
+    """The TOML file that `load_settings` reads with the same arguments; it may not exist."""
+    return config or (Path(v) if (v := environ.get(CONFIG_VARIABLE)) else DEFAULT_FILE)
+
+
 def add_flags(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
     """Give `parser` one flag a field, with the field's description as help."""
     parser.add_argument("--config", type=Path, help="TOML file (default: ./tabwright.toml)")
@@ -95,14 +100,13 @@ def parse_flags(
 def _from_file(
     entry: str, environ: Mapping[str, str], config: Path | None
 ) -> tuple[str, Mapping[str, Any]]:
-    named = config or (Path(v) if (v := environ.get(CONFIG_VARIABLE)) else None)
-    path = named or DEFAULT_FILE
-    if named is None and not path.exists():
+    path = settings_file(environ, config)
+    if path is DEFAULT_FILE and not path.exists():
         return str(path), {}
     try:
         with path.open("rb") as stream:
             tables = tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
         raise ConfigError(f"{path}: {error}") from None
     table = tables.get(entry, {})
     if not isinstance(table, dict):

@@ -116,7 +116,7 @@ def live_gateway(
                 box["live"] = LiveGateway(port, app, running, listener)
                 started.set()
 
-            listener = Listener(outer, inflight, chosen, ready)
+            listener = Listener(outer, inflight, app.state.gateway.live, ready)
             await listener.listen()
             tasks.cancel_scope.cancel()
 

@@ -13,7 +13,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from server.settings import ServerSettings
+from server.settings import LIVE_OPTIONS, ServerSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
@@ -33,6 +33,10 @@ once, as a field, and can be given in three places; the later one wins:
 
 An unknown key or a wrong value stops the program with the place of the mistake and the fix
 (exit code 2). There is no silent default for a value that was given.
+
+An option that is live may change while the program runs: SIGHUP reads the three places again, and
+so does a changed file under `--reload-config`
+([how](operations.md#changing-options-while-serving)). The others need a restart.
 """
 
 _ENTRIES: dict[str, tuple[str, type[BaseModel]]] = {
@@ -50,7 +54,7 @@ def render() -> str:
             f"TOML table `[{entry}]`; in the environment the key in capitals after `{upper}`; "
             "on the command line the key with dashes for underscores "
             f"(`port` is `{upper}PORT` and `--port`).\n\n"
-            "| key | values | default | meaning |\n| --- | --- | --- | --- |\n"
+            "| key | values | default | live | meaning |\n| --- | --- | --- | --- | --- |\n"
         )
         parts += [_row(name, field) for name, field in model.model_fields.items()]
     return "".join(parts)
@@ -58,7 +62,8 @@ def render() -> str:
 
 def _row(name: str, field: FieldInfo) -> str:
     values = _values(field.annotation) + _bounds(field)
-    return f"| `{name}` | {values} | {_default(field.default)} | {field.description} |\n"
+    live = "yes" if name in LIVE_OPTIONS else ""
+    return f"| `{name}` | {values} | {_default(field.default)} | {live} | {field.description} |\n"
 
 
 def _values(annotation: Any) -> str:
