@@ -42,6 +42,7 @@ from server.metrics import Metrics, RequestOutcome
 from server.openapi_document import Row, describe
 from server.prompt import ContextTooLong, PromptBuilder
 from server.protocols import PROTOCOLS
+from server.readiness import Readiness
 from server.settings import ServerSettings
 from server.suggestions import Suggestions
 from server.telemetry import EventQueue, Telemetry, Uncollected
@@ -107,11 +108,12 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
         max_context=engine.max_context,
         completer=Completer(engine, admission, prompts, typeahead),
         reception=Reception(inflight, metrics, suggestions, problem_of, live),
+        readiness=Readiness(engine, inflight),
     )
     metrics.watch(engine, admission, typeahead)
     app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)
     app.state.gateway = gateway
-    add_health(app, engine, inflight, metrics)
+    add_health(app, gateway.readiness, metrics)
     protocols = [_load(target)(gateway) for target in PROTOCOLS.values()]
     paths = _by_path(protocols)
     for rows in paths.values():

@@ -24,6 +24,7 @@ from server.completer import Completer
 from server.event_stream import Dialect, Reception
 from server.inflight import Running
 from server.live_settings import LiveSettings
+from server.readiness import Readiness
 from server.settings import ServerSettings
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import CallerError, InvalidRequest, UnknownModel
@@ -95,6 +96,7 @@ class Gateway:
     max_context: int
     completer: Completer
     reception: Reception
+    readiness: Readiness
 
     @property
     def settings(self) -> ServerSettings:

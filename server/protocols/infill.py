@@ -17,7 +17,6 @@ from starlette.types import ASGIApp
 from server.choices import Choice, collect, generate, spread
 from server.event_stream import JSON, Answer, Emit, EventStream, Json, JsonResponse, Problem, event
 from server.gateway import JSON_OR_EVENTS, Call, Gateway, Route, read_wire
-from server.health import engine_fault
 from server.inflight import Running
 from server.llama_sampling import LlamaSampling
 from server.metrics import RequestOutcome
@@ -132,8 +131,7 @@ class LlamaCpp:
     async def health(self, call: Call) -> JsonResponse:
         """Say whether the engine really answers; asked by anyone."""
         del call
-        draining = self._gateway.reception.inflight.draining
-        fault = "draining" if draining else await engine_fault(self._gateway.completer.engine)
+        fault = await self._gateway.readiness.fault()
         if fault is None:
             return JsonResponse({"status": "ok"})
         problem = Problem(503, "unavailable", fault, RequestOutcome.UNAVAILABLE)

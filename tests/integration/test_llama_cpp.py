@@ -214,6 +214,7 @@ def test_health_asks_for_no_key_and_says_whether_the_engine_answers(tiny: ModelA
         assert client.get("/v1/health").status_code == 401, "Tabby's is another"
         assert client.get("/props").status_code == 401
         live.engine.broken = True  # type: ignore[attr-defined]
+        live.wait(lambda: client.get("/health").status_code == 503, "it is seen")
         answer = client.get("/health")
         assert answer.status_code == 503
         assert answer.json()["error"]["type"] == "unavailable_error"

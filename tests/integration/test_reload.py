@@ -60,7 +60,8 @@ def said(served: Served) -> list[dict[str, Any]]:
 def tokens(served: Served) -> int:
     """How long an answer is that the client does not limit."""
     name = uuid.uuid4().hex
-    headers = {"X-Tabwright-Typeahead": "off", "X-Request-Id": name}
+    raw = {"X-Tabwright-Typeahead": "off", "X-Tabwright-Postprocess": "off"}
+    headers = raw | {"X-Request-Id": name}
     httpx.post(f"{served.url}/v1/completions", json=BODY, headers=headers).raise_for_status()
     lines = served.wait_lines(lambda line: line.get("client_request_id") == name)
     count: int = lines[0]["tokens"]
