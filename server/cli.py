@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import anyio
+from anyio.abc import TaskStatus
 
 from server.gateway import Gateway
 from server.listener import Listener, loop_options
@@ -33,9 +34,9 @@ def main(argv: Sequence[str]) -> int:
     settings = read()
     log_to_stderr(settings.log_level, settings.log_format)
 
-    async def beside(_: Listener, gateway: Gateway) -> None:
+    async def beside(_: Listener, gateway: Gateway, *, task_status: TaskStatus[None]) -> None:
         reloader = Reloader(settings_file(os.environ, config), read, gateway.live.replace)
-        await reloader.run(watch=settings.reload_config)
+        await reloader.run(watch=settings.reload_config, task_status=task_status)
 
     ready = partial(_announce, settings)
     anyio.run(serve, settings, ready, beside, backend_options=loop_options())

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskStatus
 
 from server.live_settings import Change
 from server.settings import ServerSettings
@@ -42,12 +43,13 @@ class Reloader:
         self._there = file.exists()
         self._terminal = os.isatty(0)
 
-    async def run(self, *, watch: bool) -> None:
+    async def run(self, *, watch: bool, task_status: TaskStatus[None]) -> None:
         """Reload on every SIGHUP, and with `watch` whenever the file has changed."""
         async with anyio.create_task_group() as tasks:
             if watch:
                 tasks.start_soon(self._watch)
             with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+                task_status.started()
                 async for _ in signals:
                     if self._terminal and not os.isatty(0):  # closed: as every program, end
                         os.kill(os.getpid(), signal.SIGTERM)

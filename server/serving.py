@@ -19,7 +19,7 @@ from server.logs import log_to_stderr
 from server.settings import ServerSettings
 from tabwright.artifact import ModelArtifact
 
-Beside = Callable[[Listener, Gateway], Coroutine[Any, Any, None]]
+Beside = Callable[..., Coroutine[Any, Any, None]]
 
 
 async def serve(
@@ -30,7 +30,8 @@ async def serve(
 ) -> None:
     """Start the engine and answer requests until a stop signal.
 
-    ready: called with the model's name and the port. beside: runs as long as the gateway does.
+    ready: called with the model's name and the port. beside: runs as long as the gateway does; it
+    gets the listener, the gateway's parts and a `task_status` to say that it has started.
     listening: a socket that is bound already, in place of the settings' address.
 
     Raises:
@@ -51,7 +52,7 @@ async def serve(
                     gateway.live,
                     lambda port: ready(artifact.name, port),
                 )
-                tasks.start_soon(beside, listener, gateway)
+                await tasks.start(beside, listener, gateway)
                 await listener.listen(listening)
                 tasks.cancel_scope.cancel()
         except ExceptionGroup as group:  # of one: generations hand their errors to who listens
