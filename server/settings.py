@@ -29,6 +29,7 @@ def _listed(value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
+
 # What may change while the gateway serves. Everything else is built into it when it starts.
 LIVE_OPTIONS = frozenset(
     {
