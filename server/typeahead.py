@@ -235,7 +235,9 @@ def _digest(request: CompletionRequest, running: Running) -> bytes:
     """Identify everything about a request but its prefix, and whose it is."""
     digest = hashlib.blake2b(digest_size=16)
     small = replace(request, prefix="", suffix=None, snippets=(), session=None, deadline_s=None)
-    texts = [request.suffix or "", *(text for s in request.snippets for text in (s.path, s.text))]
+    # Editors rank their snippets anew at each keystroke; which they are counts, not their order.
+    snippets = sorted((s.path, s.text) for s in request.snippets)
+    texts = [request.suffix or "", *(text for snippet in snippets for text in snippet)]
     for part in (repr((running.caller.share, running.wishes, small)), *texts):
         raw = part.encode(errors="surrogatepass")
         digest.update(len(raw).to_bytes(8) + raw)
