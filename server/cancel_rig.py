@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import SocketStream
+from anyio.abc import ByteStream
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.app import create_app
@@ -25,6 +25,7 @@ from server.engines.registry import load_engine
 from server.gateway import Gateway
 from server.listener import Listener
 from server.nginx_front import nginx_in_front
+from server.raw_client import Target, send
 from server.settings import ServerSettings
 from tabwright.artifact import ModelArtifact
 from tabwright.engine import CompletionEngine, EngineStats, Tokens
@@ -162,7 +163,7 @@ class Rig:
         prompt = _SOURCE[start : start + 1200]
         return self.body(prompt=prompt, seed=_VICTIM_SEED, max_tokens=400) | fields
 
-    async def flows(self, stream: SocketStream) -> bool:
+    async def flows(self, stream: ByteStream) -> bool:
         """Read a few pieces; whether more will come."""
         seen = b""
         while seen.count(b"data: ") < 3 and b"\r\n0\r\n" not in seen:
@@ -223,14 +224,13 @@ class Rig:
     @asynccontextmanager
     async def client(
         self, port: int, body: Mapping[str, Any], **headers: str
-    ) -> AsyncIterator[SocketStream]:
+    ) -> AsyncIterator[ByteStream]:
         """Send a request; leaving the block closes the connection."""
-        raw = json.dumps(body).encode()
-        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: bench\r\n{lines}"
-        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-            await stream.send(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
-            yield stream
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with send(
+            Target("127.0.0.1", port), "/v1/completions", body, headers=named
+        ) as answer:
+            yield answer.stream
 
 
 @asynccontextmanager

@@ -116,9 +116,10 @@ class Poller:
         self._target, self._path = target, path
         self._stream: ByteStream | None = None
 
-    def only(self, names: Sequence[str]) -> None:
-        """Ask for these gauges alone, which is cheap where the server knows the question."""
-        self._path += "?" + urlencode([("name[]", name) for name in names])
+    def only(self, names: Sequence[str]) -> Poller:
+        """One that asks for these gauges alone: cheap where the server knows the question."""
+        query = urlencode([("name[]", name) for name in names])
+        return Poller(self._target, f"{self._path}?{query}")
 
     async def page(self) -> bytes:
         """The page now; empty if the server has none there."""
@@ -180,7 +181,11 @@ async def find_gauges(
     page = await poller.page()
     for family in families:
         if read_gauges(page, family):
-            poller.only(family.running + family.waiting)
+            few = poller.only(family.running + family.waiting)
+            if read_gauges(await few.page(), family):
+                await poller.aclose()
+                return few, family
+            await few.aclose()
             return poller, family
     await poller.aclose()
     if not metrics and not names:
