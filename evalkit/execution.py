@@ -45,9 +45,9 @@ class Command:
     """One command in a fresh sandbox, which sees nothing but its toolchain and these files.
 
     argv: the program, by absolute path or by name in the toolchain's PATH. files: relative path →
-    content, in the working folder before the start. collect: relative paths of files to read back
-    after an exit with 0 (a compiled binary); executable bits are kept. toolchain: the language's
-    name, which picks the image of a container backend and what is mounted.
+    content, in the working folder before the start, every one executable. collect: relative paths
+    of files to read back after an exit with 0 (a compiled binary). toolchain: the language's name,
+    which picks the image of a container backend and what is mounted.
     """
 
     argv: tuple[str, ...]

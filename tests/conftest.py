@@ -23,6 +23,10 @@ def _package(*names: str) -> str | None:
     return f"{', '.join(missing)} not installed" if missing else None
 
 
+def _sandbox() -> str | None:
+    return None if shutil.which("bwrap") else "bubblewrap not installed (Debian: bubblewrap)"
+
+
 def _nginx() -> str | None:
     found = shutil.which("nginx", path=None) or shutil.which("nginx", path="/usr/sbin:/sbin")
     if not found:
@@ -59,6 +63,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "node": _node,
     "nginx": _nginx,
     "llama.vim": _llama_vim,
+    "sandbox": _sandbox,
 }
 
 

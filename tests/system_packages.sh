@@ -1,10 +1,12 @@
 #!/bin/sh
-# Bring the system packages that the tests need: nginx and openssl (cancellation through a proxy) and Node.js
-# with npm (the editors' own clients). Called by `make test`; does nothing when they are there.
+# Bring the system packages that the tests need: nginx and openssl (cancellation through a proxy), Node.js
+# with npm (the editors' own clients) and bubblewrap (the sandbox of untrusted programs). Called by
+# `make test`; does nothing when they are there.
 set -eu
 
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=""
+command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v nginx >/dev/null || missing="$missing nginx-light"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v node >/dev/null || missing="$missing nodejs"

@@ -26,7 +26,8 @@ class Conversation(Protocol):
         broke the form, or a limit was reached."""
 
     async def end(self) -> Ran:
-        """Kill whatever is left of it and say what was seen; stdout is empty."""
+        """Kill whatever is left of it and say what was seen; stdout is empty. A command that still
+        ran ends with signal 9."""
 
 
 class Sandbox(Protocol):

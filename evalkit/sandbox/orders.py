@@ -1,0 +1,112 @@
+"""What evalkit tells a warden, and what a warden answers: JSON messages and open descriptors.
+
+A bundle, the untrusted part (argv, environment, files), travels as a file in memory that only the
+sandbox's own process reads, so that a warden's memory never holds anything of a program it ran.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any
+
+from evalkit.execution import Command
+from evalkit.sandbox.mounts import View
+
+MAX_MESSAGE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The first message: what holds for everything this warden runs.
+
+    views: by toolchain. lobby: an empty folder that any user may enter; in
+    namespaces of their own, wardens mount on it.
+    """
+
+    views: Mapping[str, View]
+    lobby: str
+    bubblewrap: str
+
+    @staticmethod
+    def of(fields: Mapping[str, Any]) -> Setup:
+        """Build it from a message's fields."""
+        views = {name: View(**view) for name, view in fields["views"].items()}
+        return Setup(views, fields["lobby"], fields["bubblewrap"])
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Run what the bundle holds. Its descriptors: bundle, stdin, stdout, stderr."""
+
+    toolchain: str
+    how: str
+    cpu_s: float
+    wall_s: float
+    memory_mb: int
+    processes: int
+    disk_mb: int
+    files: int
+    collect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the warden saw. With `collect` the working folder comes along, as a descriptor.
+
+    broken: why there was no run; then nothing else means anything.
+    """
+
+    ending: str = ""
+    code: int | None = None
+    signal: int | None = None
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    peak_mb: float | None = None
+    broken: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The untrusted part of a command."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+def send(channel: socket.socket, message: Any, descriptors: tuple[int, ...] = ()) -> None:
+    """Send one message of this file."""
+    socket.send_fds(channel, [json.dumps(asdict(message)).encode()], list(descriptors))
+
+
+def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """Receive the fields of one message and its descriptors; None when the other side is gone."""
+    data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8)
+    return (json.loads(data) if data else None), list(descriptors)
+
+
+def pack(command: Command) -> int:
+    """Put the untrusted part into a file in memory; return its descriptor."""
+    sizes = [(path, len(content)) for path, content in command.files.items()]
+    head = json.dumps({"argv": command.argv, "env": dict(command.env), "files": sizes}).encode()
+    descriptor = os.memfd_create("bundle", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(head + b"\n")
+        for content in command.files.values():
+            file.write(content)
+    return descriptor
+
+
+def unpack(descriptor: int) -> Bundle:
+    """Read what `pack` wrote."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    file: IO[bytes]
+    with io.BufferedReader(io.FileIO(descriptor, closefd=False)) as file:
+        head = json.loads(file.readline())
+        files = {path: file.read(size) for path, size in head["files"]}
+    return Bundle(tuple(head["argv"]), head["env"], files)

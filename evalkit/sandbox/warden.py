@@ -1,0 +1,245 @@
+"""The process that starts sandboxes, one after the other, and watches each until all of it is dead.
+
+It runs apart from evalkit, with one thread, an empty environment and none of evalkit's memory, so
+that forking it is quick, safe and tells nothing. Evalkit keeps as many as it runs programs at once.
+When evalkit dies, in whatever way, the channel closes, and the warden kills what it runs, removes
+its control group and ends. Read `main`, then `_serve_one`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+
+from evalkit.execution import Ending
+from evalkit.sandbox import bubblewrap, cgroups, kernel, orders
+from evalkit.sandbox.cgroups import Group, Hierarchy
+from evalkit.sandbox.confinement import FAILED, SUPERVISORS, Run
+from evalkit.sandbox.orders import Answer, Order, Setup
+from evalkit.sandbox.usage import Usage
+
+_UNREGISTERED_IDS = 1_900_000_000
+_PARENT_CHECK_S = 1.0
+_SHORTEST_LOOK_S = 0.002
+
+
+@dataclass(slots=True)
+class Station:
+    """What a warden has for all its runs."""
+
+    channel: socket.socket
+    setup: Setup
+    hierarchy: Hierarchy | None
+    user: int
+    parent: int = field(default_factory=os.getppid)
+    runs: int = 0
+
+
+def main() -> None:
+    """Serve orders from the socket that is descriptor 0 until it closes."""
+    channel = socket.socket(fileno=os.dup(0))
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    # Sandboxed programs run as a user of the same machine; they must not look in here.
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    fields, _ = orders.receive(channel)
+    if fields is None:
+        return
+    setup = Setup.of(fields)
+    station = Station(channel, setup, cgroups.find_hierarchy(), _outside_user())
+    while _serve_one(station):
+        station.runs += 1
+
+
+def _outside_user() -> int:
+    """Return the user that programs run as: one that exists nowhere else, where root may choose."""
+    if os.getuid() != 0:
+        return os.getuid()
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        ranges = [tuple(map(int, line.split())) for line in file]
+    wanted = _UNREGISTERED_IDS + os.getpid()
+    return wanted if any(low <= wanted < low + size for low, _, size in ranges) else 65534
+
+
+def _serve_one(station: Station) -> bool:
+    fields, descriptors = orders.receive(station.channel)
+    if fields is None:
+        return False
+    order = Order(**fields)
+    folders: list[int] = []
+    try:
+        answer, gone = _run(station, order, descriptors, folders)
+    except OSError as error:
+        answer, gone = Answer(broken=str(error)), False
+    try:
+        if not gone:
+            orders.send(station.channel, answer, tuple(folders))
+    finally:
+        for folder in folders:
+            os.close(folder)
+    return not gone
+
+
+def _run(
+    station: Station, order: Order, descriptors: list[int], folders: list[int]
+) -> tuple[Answer, bool]:
+    """Run one order; also say whether evalkit is gone."""
+    group = None
+    with contextlib.ExitStack() as held:
+        if station.hierarchy is not None:
+            name = f"{cgroups.PREFIX}{cgroups.owner()}-{station.runs}"
+            processes = order.processes + SUPERVISORS
+            group = station.hierarchy.create(name, order.memory_mb << 20, processes)
+            held.callback(group.remove)
+        held.callback(_bury_children)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        held.enter_context(ours)
+        began = time.monotonic()
+        start = bubblewrap.start
+        with theirs:
+            view = station.setup.views[order.toolchain]
+            streams = tuple(descriptors)
+            try:
+                pid = start(Run(order, station.setup, view, group, station.user, streams, theirs))
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+        watch = _Watch(station, order, group, pid, began)
+        watch.until_dead()
+        watch.orphans_s = _bury_children()
+        answer = watch.answer(_last_words(ours, folders))
+    if not order.collect or answer.code != 0:
+        while folders:
+            os.close(folders.pop())
+    return answer, watch.gone
+
+
+class _Watch:
+    """Looks at one running sandbox until its first process is dead, and kills it at a limit."""
+
+    def __init__(
+        self, station: Station, order: Order, group: Group | None, pid: int, began: float
+    ) -> None:
+        self.gone = False
+        self._stopped = False
+        self._station = station
+        self._order = order
+        self._usage = Usage(group, pid)
+        self._pid = pid
+        self._began = began
+        self._reasons: set[Ending] = set()
+        self._status = 0
+        self.orphans_s = 0.0
+        self._rusage_s = 0.0
+        self._ended = began
+
+    def until_dead(self) -> None:
+        """Return when the process is dead and reaped."""
+        process = os.pidfd_open(self._pid)
+        poller = select.poll()
+        poller.register(process, select.POLLIN)
+        poller.register(self._station.channel, select.POLLIN)
+        try:
+            while True:
+                ready = {fd for fd, _ in poller.poll(self._patience_s() * 1000)}
+                if process in ready:
+                    break
+                if self._station.channel.fileno() in ready:
+                    self._obey()
+                    if self.gone:
+                        poller.unregister(self._station.channel)
+                self._check()
+        finally:
+            os.close(process)
+        _, self._status, used = os.wait4(self._pid, 0)
+        self._rusage_s = used.ru_utime + used.ru_stime
+        self._ended = time.monotonic()
+
+    def answer(self, broken: str) -> Answer:
+        """Put together what was seen; everything of the sandbox is dead by now."""
+        cpu_s = self._usage.final_cpu_s(self._rusage_s + self.orphans_s)
+        if self._usage.ran_out_of_memory():
+            self._reasons.add(Ending.MEMORY)
+        if cpu_s > self._order.cpu_s:
+            self._reasons.add(Ending.CPU_TIME)
+        code = os.waitstatus_to_exitcode(self._status)
+        # Bubblewrap and the zygote's first process hand a signal on as 128 and its number.
+        killed = -code if code < 0 else code - 128 if 128 < code <= 128 + signal.NSIG else None
+        ending = next(iter(reason for reason in Ending if reason in self._reasons), None)
+        if ending is None:
+            ending = Ending.EXIT if killed is None else Ending.SIGNAL
+        return Answer(
+            ending=ending,
+            code=code if killed is None else None,
+            signal=killed,
+            cpu_s=cpu_s,
+            wall_s=self._ended - self._began,
+            peak_mb=self._usage.peak_mb(),
+            broken="" if self._reasons or self._stopped else broken,
+        )
+
+    def _patience_s(self) -> float:
+        """Return how long nothing can have happened that must be acted on."""
+        if self._reasons or self.gone:
+            return _PARENT_CHECK_S
+        wall_s = self._began + self._order.wall_s - time.monotonic()
+        cpu_s = (self._order.cpu_s - self._usage.cpu_s()) / (os.cpu_count() or 1)
+        look_s = min(wall_s, cpu_s, self._usage.patience_s, _PARENT_CHECK_S)
+        return max(_SHORTEST_LOOK_S, look_s)
+
+    def _obey(self) -> None:
+        """Kill at a message, which names the reason; the end of the channel is a reason too."""
+        try:
+            message = self._station.channel.recv(64)
+        except ConnectionError:
+            message = b""
+        self.gone = not message
+        self._stopped = True
+        self._kill(Ending.OUTPUT if message == b"output" else None)
+
+    def _check(self) -> None:
+        if os.getppid() != self._station.parent:
+            self.gone = True
+            self._kill(None)
+        if self._usage.cpu_s() >= self._order.cpu_s:
+            self._kill(Ending.CPU_TIME)
+        if time.monotonic() >= self._began + self._order.wall_s:
+            self._kill(Ending.WALL_TIME)
+        if self._usage.resident_mb() > self._order.memory_mb:
+            self._kill(Ending.MEMORY)
+
+    def _kill(self, reason: Ending | None) -> None:
+        if reason is not None:
+            self._reasons.add(reason)
+        os.kill(self._pid, signal.SIGKILL)
+
+
+def _bury_children() -> float:
+    """Wait for everything that became a child of the warden; return the processor time of it.
+
+    All of it is dead or dying.
+    """
+    used_s = 0.0
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            _, _, used = os.wait4(-1, 0)
+            used_s += used.ru_utime + used.ru_stime
+    return used_s
+
+
+def _last_words(channel: socket.socket, folders: list[int]) -> str:
+    """Read what the child reported, its working folder too; return an error, or nothing."""
+    ended = False
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(channel, 4096, 1)
+        folders += descriptors
+        if not data:
+            return "" if ended else "the program was not started"
+        if b'"exit-code"' in data:
+            ended = True
+        elif data.startswith(FAILED):
+            return data.removeprefix(FAILED).decode(errors="replace")

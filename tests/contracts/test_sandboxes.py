@@ -1,0 +1,97 @@
+"""What every sandbox promises about running and speaking to one command."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from evalkit.execution import Command, Ending, Limits
+from evalkit.sandbox.process import open_process_sandbox
+from evalkit.sandbox.seam import Sandbox, SandboxFailed
+
+pytestmark = [pytest.mark.needs("sandbox"), pytest.mark.anyio]
+
+SOON = Limits(cpu_s=5, wall_s=30, memory_mb=256)
+ECHO = b"""
+import sys
+while head := sys.stdin.buffer.read(4):
+    message = sys.stdin.buffer.read(int.from_bytes(head, "big"))
+    sys.stdout.buffer.write(head + message[::-1])
+    sys.stdout.buffer.flush()
+"""
+
+
+@pytest.fixture(params=["process"])
+async def sandbox(anyio_backend: str) -> AsyncIterator[Sandbox]:
+    assert anyio_backend
+    opened = await open_process_sandbox()
+    yield opened
+    await opened.aclose()
+
+
+async def test_a_command_sees_its_files_and_its_exit_is_told(sandbox: Sandbox) -> None:
+    ran = await sandbox.run(
+        Command(("sh", "-c", "cat below/a; cat; echo err >&2; exit 3"), {"below/a": b"file "}),
+        SOON,
+    )
+    assert (ran.ending, ran.code, ran.stderr) == (Ending.EXIT, 3, b"err\n")
+    assert ran.stdout == b"file "
+
+
+async def test_stdin_is_given_and_files_are_collected(sandbox: Sandbox) -> None:
+    command = Command(
+        ("sh", "-c", "cat >out; ln -s /etc/passwd link; mkfifo fifo"),
+        stdin=b"x" * 300_000,
+        collect=("out", "link", "fifo", "missing"),
+    )
+    ran = await sandbox.run(command, SOON)
+    assert ran.succeeded
+    assert dict(ran.files) == {"out": b"x" * 300_000}
+
+
+@pytest.mark.parametrize(
+    ("script", "limits", "ending"),
+    [
+        ("while :; do :; done", Limits(cpu_s=0.3, wall_s=30), Ending.CPU_TIME),
+        ("sleep 20", Limits(wall_s=0.3), Ending.WALL_TIME),
+        ("yes", SOON, Ending.OUTPUT),
+        ("yes >&2", SOON, Ending.OUTPUT),
+        ("head -c 400m /dev/zero | tail", Limits(memory_mb=64), Ending.MEMORY),
+        ("kill -SEGV $$", SOON, Ending.SIGNAL),
+    ],
+)
+async def test_each_limit_ends_the_command_and_is_named(
+    sandbox: Sandbox, script: str, limits: Limits, ending: Ending
+) -> None:
+    ran = await sandbox.run(Command(("sh", "-c", script)), limits)
+    assert ran.ending is ending
+    assert ran.code is None
+
+
+async def test_messages_go_back_and_forth_until_the_conversation_ends(sandbox: Sandbox) -> None:
+    command = Command(("python3", "echo.py"), {"echo.py": ECHO})
+    async with sandbox.talk(command, SOON) as conversation:
+        assert await conversation.ask(b"abc") == b"cba"
+        assert await conversation.ask(b"x" * 500_000) == b"x" * 500_000
+        ran = await conversation.end()
+        assert await conversation.ask(b"late") is None
+    assert (ran.ending, ran.signal, ran.stdout) == (Ending.SIGNAL, 9, b"")
+
+
+async def test_a_conversation_with_a_program_that_ends_has_no_reply(sandbox: Sandbox) -> None:
+    async with sandbox.talk(Command(("sh", "-c", "exit 7")), SOON) as conversation:
+        assert await conversation.ask(b"x" * 200_000) is None
+        ran = await conversation.end()
+    assert (ran.ending, ran.code) == (Ending.EXIT, 7)
+
+
+async def test_what_the_block_raises_comes_out_as_it_is(sandbox: Sandbox) -> None:
+    with pytest.raises(KeyError):
+        async with sandbox.talk(Command(("sleep", "20")), SOON):
+            raise KeyError("the caller's own")
+
+
+async def test_a_program_that_is_missing_is_no_verdict(sandbox: Sandbox) -> None:
+    with pytest.raises(SandboxFailed, match="no-such-program"):
+        await sandbox.run(Command(("no-such-program",)), SOON)
