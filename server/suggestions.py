@@ -49,7 +49,8 @@ class Suggestions:
         self._telemetry = telemetry
         self._metrics = metrics
         self._model = model
-        self._known: _Window[str, Suggested] = _Window(_SUGGESTIONS)
+        # By owner, so that nobody speaks for the suggestions of another.
+        self._known: _Window[tuple[str, str], Suggested] = _Window(_SUGGESTIONS)
         self._marks: _Window[tuple[str, int], str] = _Window(_FINGERPRINTS)
         self._seen: _Window[tuple[str, str], None] = _Window(_EVENT_IDS)
 
@@ -64,9 +65,10 @@ class Suggestions:
             self._model,
             running.source,
         )
-        self._known.put(suggested.id, suggested)
+        owner = running.caller.owner
+        self._known.put((owner, suggested.id), suggested)
         for mark in running.fingerprints:
-            self._marks.put((suggested.key, mark), suggested.id)
+            self._marks.put((owner, mark), suggested.id)
         took = latency_ms(running)
         asked = SuggestionEvent(
             f"{suggested.id}/{EventKind.REQUESTED}",
@@ -85,12 +87,10 @@ class Suggestions:
 
     def report(self, event: SuggestionEvent, caller: Caller) -> Receipt:
         """Record what an editor says; of `event.suggestion` it gives the id only."""
-        seen = (caller.key, event.id)
+        seen = (caller.owner, event.id)
         if seen in self._seen:
             return Receipt.REPEATED
-        known = self._known.get(event.suggestion.id)
-        if known is not None and known.key != caller.key:
-            known = None
+        known = self._known.get((caller.owner, event.suggestion.id))
         told = known or replace(event.suggestion, key=caller.key, user=caller.user)
         event = replace(event, suggestion=told, joined=known is not None)
         if not self._record(event):
@@ -113,7 +113,7 @@ class Suggestions:
 
     def find(self, caller: Caller, prefix: str, suffix: str, accepted: str) -> str | None:
         """The latest suggestion to this caller from which `accepted` may come."""
-        return self._marks.get((caller.key, fingerprint(prefix, suffix, accepted)))
+        return self._marks.get((caller.owner, fingerprint(prefix, suffix, accepted)))
 
     def _record(self, event: SuggestionEvent) -> bool:
         taken = self._telemetry.record(event)

@@ -161,6 +161,35 @@ def test_only_ones_own_requests_are_cancelled_and_superseded(
                 assert client.read_answer()[0] == 499
 
 
+def test_only_ones_own_suggestions_are_cancelled_and_reported_on(
+    tiny: ModelArtifact, keys: Keys
+) -> None:
+    alice_id, alice = keys.create("alice")
+    _, bob = keys.create("bob")
+    path = keys.path.with_name("events.jsonl")
+    body = {"prefix": "a", "request_id": "mine", "user": "ada"}
+    with live_gateway(
+        tiny, options=SLOW, keys_file=keys.path, drain_s=0.1, events_file=path
+    ) as live:
+        with RawClient(live.port, "/v1/suggestions", body, bearer(alice)) as client:
+            client.read_until(rb"event: piece.*}\n\n")
+            suggestion = client.events()[0]["id"]
+            for token, count in ((bob, 0), (alice, 1)):
+                address = f"{live.url}/v1/suggestions/{suggestion}"
+                answer = httpx.delete(address, headers=bearer(token))
+                assert answer.json() == {"cancelled": count}
+        live.wait_free()
+        event = {"id": "1", "suggestion_id": suggestion, "kind": "shown"}
+        for token, receipt in ((bob, "unknown"), (alice, "counted"), (alice, "repeated")):
+            answer = post(live, "/v1/suggestions/events", {"events": [event]}, bearer(token))
+            assert answer.json()[receipt] == 1
+    rows = [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
+    told = [(row["kind"], row["joined"], row["suggestion"]["user"]) for row in rows]
+    assert told == [("requested", True, "ada"), ("shown", False, "bob"), ("shown", True, "ada")]
+    assert rows[0]["suggestion"]["key"] == rows[2]["suggestion"]["key"] == alice_id
+    assert alice not in path.read_text(encoding="utf-8")
+
+
 def test_a_rate_is_429_with_the_time_to_wait_and_memory_costs_nothing(
     tiny: ModelArtifact, keys: Keys
 ) -> None:
