@@ -92,7 +92,7 @@ class SuggestionBody(BaseModel):
     postprocess: StrictStr | None = None
     typeahead: StrictBool | None = None
     eagerness: EagernessBody | None = None
-    deadline_ms: Number | None = Field(None, gt=0)
+    deadline_ms: Number | None = Field(None, ge=100)
 
 
 class RetainedBody(BaseModel):

@@ -160,7 +160,7 @@ def test_a_session_of_the_body_ends_its_older_request(slow: LiveGateway) -> None
 
 
 def test_a_deadline_of_the_body_is_kept(slow: LiveGateway) -> None:
-    answer = post(slow, deadline_ms=60, stream=False)
+    answer = post(slow, deadline_ms=120, stream=False)
     assert answer.status_code == 503
     assert answer.json()["code"] == "deadline_exceeded"
     assert "retry-after" in answer.headers
