@@ -18,6 +18,7 @@ from server.logs import log_to_stderr
 from server.reload import Reloader
 from server.serving import serve
 from server.settings import ServerSettings
+from server.workers import Workers
 from tabwright.settings import add_flags, load_settings, parse_flags, settings_file
 
 
@@ -33,12 +34,18 @@ def main(argv: Sequence[str]) -> int:
     read = partial(load_settings, ServerSettings, "server", flags, os.environ, config)
     settings = read()
     log_to_stderr(settings.log_level, settings.log_format)
+    file = settings_file(os.environ, config)
+    ready = partial(_announce, settings)
+    if settings.workers > 1:
+        workers = Workers(settings, ready)
+        reloader = Reloader(file, read, workers.take)
+        watched = partial(reloader.run, watch=settings.reload_config)
+        return anyio.run(workers.run, watched, backend_options=loop_options())
 
     async def beside(_: Listener, gateway: Gateway, *, task_status: TaskStatus[None]) -> None:
-        reloader = Reloader(settings_file(os.environ, config), read, gateway.live.replace)
+        reloader = Reloader(file, read, gateway.live.replace)
         await reloader.run(watch=settings.reload_config, task_status=task_status)
 
-    ready = partial(_announce, settings)
     anyio.run(serve, settings, ready, beside, backend_options=loop_options())
     return 0
 

@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from server.admission import Admission
 from server.inflight import EndReason, Running, Source
@@ -49,6 +51,8 @@ class Metrics:
         """Start at zero; `variant` is the model that is served."""
         self.registry = CollectorRegistry()
         self._variant = variant
+        self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
+        self._folder: Path | None = None
         count = partial(Counter, registry=self.registry)
         self._requests = count(
             "tabwright_requests",
@@ -163,7 +167,25 @@ class Metrics:
 
     def exposition(self, names: Sequence[str] = ()) -> bytes:
         """Render everything, or what has one of these names, as Prometheus text."""
+        if self._folder is not None:
+            self.refresh()
+            everything = CollectorRegistry()
+            MultiProcessCollector(everything, path=str(self._folder))  # type: ignore[no-untyped-call]
+            return generate_latest(everything)
         return generate_latest(self.registry.restricted_registry(names) if names else self.registry)
 
+    def share(self, folder: Path) -> None:
+        """Answer for every worker process whose counters are in `folder`, where ours are too."""
+        self._folder = folder
+
+    def refresh(self) -> None:
+        """Write down the gauges of this process where the others read them."""
+        for gauge, read in self._gauges:
+            gauge.set(read())
+
     def _gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        Gauge(f"tabwright_{name}", text, registry=self.registry).set_function(read)
+        gauge = Gauge(
+            f"tabwright_{name}", text, registry=self.registry, multiprocess_mode="livesum"
+        )
+        gauge.set_function(read)
+        self._gauges.append((gauge, read))

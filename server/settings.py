@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -178,6 +179,12 @@ class ServerSettings(BaseModel):
         default="text", description="form of a log line; json: one object a line"
     )
 
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="gateway processes on one socket, each with an engine and limits of its own",
+    )
     reload_config: bool = Field(
         default=False, description="read the TOML file again when it changes; SIGHUP always does"
     )
@@ -195,6 +202,8 @@ class ServerSettings(BaseModel):
         if self.engine == "cpu":
             names = ("threads", "kv_cache_mb", "chunk_tokens", "weights", "precision", "cache_dir")
             options |= {name: getattr(self, name) for name in names}
+            if self.workers > 1 and not self.threads:
+                options["threads"] = max(1, len(os.sched_getaffinity(0)) // self.workers)
         return options
 
     @property

@@ -6,15 +6,14 @@ engine empties. What the messages mean is `cpu.py`'s. Read `WorkerProcess.spawn`
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
+from server.child import child_environment
 from server.engines.cpu_messages import Inbox, Message, encode
 
 _READ_BYTES = 1 << 18
@@ -42,7 +41,7 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=_environment(),
+                env=child_environment(),
                 # Ctrl-C in a terminal reaches the whole group; the gateway drains first.
                 start_new_session=True,
             )
@@ -109,10 +108,3 @@ class WorkerProcess:
             return
         except OSError:  # it died; whoever listens will notice
             self._outbox.clear()
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with this very copy of the program first on the module path."""
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
