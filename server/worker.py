@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -51,7 +52,7 @@ def main() -> int:
     async def beside(_: Listener, gateway: Gateway, *, task_status: TaskStatus[None]) -> None:
         gateway.reception.metrics.share(start.metrics)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_obey, gateway)
+            tasks.start_soon(_obey, gateway, start.metrics)
             task_status.started()
             while True:
                 gateway.reception.metrics.refresh()
@@ -68,13 +69,15 @@ def _ready(model: str, port: int) -> None:
     sys.stdout.flush()
 
 
-async def _obey(gateway: Gateway) -> None:
+async def _obey(gateway: Gateway, metrics: Path) -> None:
     os.set_blocking(0, False)
     buffer = b""
     while True:
         await anyio.wait_readable(0)
         data = os.read(0, _READ_BYTES)
         if not data:
+            # The parent is gone and cleans nothing up; what is open stays usable until we end.
+            shutil.rmtree(metrics, ignore_errors=True)
             os.kill(os.getpid(), signal.SIGTERM)
             return
         *lines, buffer = (buffer + data).split(b"\n")

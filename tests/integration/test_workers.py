@@ -108,8 +108,10 @@ def test_a_stop_signal_drains_every_worker_and_leaves_nothing(
 def test_workers_of_a_killed_parent_end_by_themselves(tiny: ModelArtifact, tmp_path: Path) -> None:
     with serve_command(tiny.path, tmp_path, "--workers", "2") as served:
         everyone = served.processes()
+        folder = metrics_folder(everyone[1])
         served.process.kill()
         assert not psutil.wait_procs(everyone, timeout=PATIENCE_S)[1]
+        assert not folder.exists()
 
 
 def test_a_changed_configuration_reaches_every_worker(served: Served, tmp_path: Path) -> None:
