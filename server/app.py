@@ -21,10 +21,10 @@ from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp
 
-from server.access import Access, Forbidden, Unauthorized
 from server.admission import Admission
 from server.caller import Caller
 from server.completer import Completer
+from server.door import Door, Forbidden, Unauthorized
 from server.event_file import EventFile
 from server.event_stream import JsonResponse, Problem, Reception, problem_response
 from server.gateway import (
@@ -92,10 +92,10 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     Raises:
         ConfigError: the keys file cannot be used.
     """
-    access = Access(settings)
-    tasks.start_soon(access.watch)
-    metrics = Metrics(engine.artifact.name)
     live = LiveSettings(settings)
+    door = Door(live)
+    tasks.start_soon(door.watch)
+    metrics = Metrics(engine.artifact.name)
     inflight = Inflight(metrics.ended)
     admission = Admission(settings.max_running, settings.max_waiting, settings.rate())
     live.follow(lambda settings: _limit(admission, settings))
@@ -117,7 +117,7 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     protocols = [_load(target)(gateway) for target in PROTOCOLS.values()]
     paths = _by_path(protocols)
     for rows in paths.values():
-        _add_route(app, gateway, access, rows)
+        _add_route(app, gateway, door, rows)
     document = describe(app.title, app.version, paths, keyed=settings.closed)
     app.openapi = lambda: document  # type: ignore[method-assign]
     if settings.cors_origins:
@@ -209,7 +209,7 @@ def _by_path(protocols: Iterable[IdeProtocol]) -> dict[tuple[str, str], list[Row
     return paths
 
 
-def _add_route(app: FastAPI, gateway: Gateway, access: Access, rows: Sequence[Row]) -> None:
+def _add_route(app: FastAPI, gateway: Gateway, door: Door, rows: Sequence[Row]) -> None:
     """Serve one path; the last of `rows` speaks for a call that no protocol has claimed yet."""
 
     assert len({route.scope for _, route in rows}) == 1, "the body, which tells whose, comes later"
@@ -220,7 +220,7 @@ def _add_route(app: FastAPI, gateway: Gateway, access: Access, rows: Sequence[Ro
             caller = Caller(scopes=frozenset())
             if not route.public:
                 address = request.client.host if request.client else ""
-                caller = access.caller(request.headers, address, route.scope)
+                caller = door.caller(request.headers, address, route.scope)
             call = await read_call(request, gateway.settings, caller)
             protocol, route = _claimant(rows, call)
             return await route.handler(call)

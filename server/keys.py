@@ -50,17 +50,14 @@ class ApiKey:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
-    def eagerness(self, default: Eagerness) -> Eagerness:
-        """The key's wishes over `default`.
-
-        Raises:
-            InvalidRequest: a wish is out of its range.
-        """
-        return Eagerness(
+    def caller(self, default: Eagerness) -> Caller:
+        """Who has it; `default` is the eagerness where the key has no wish."""
+        eagerness = Eagerness(
             default.delay_ms if self.delay_ms is None else self.delay_ms,
             default.min_confidence if self.min_confidence is None else self.min_confidence,
             default.lines if self.lines is None else self.lines,
         )
+        return Caller(self.id, self.name, eagerness=eagerness, scopes=self.scopes, rate=self.rate)
 
 
 class NewToken(NamedTuple):
@@ -87,28 +84,17 @@ def digest_of(token: str) -> str:
 class KeyRing:
     """The keys that are in force, ready to be looked up."""
 
-    def __init__(self, keys: Iterable[ApiKey], default: Eagerness) -> None:
-        """Hold `keys`; `default` is the eagerness where a key has no wish.
-
-        Raises:
-            InvalidRequest: a wish is out of its range.
-        """
-        self._keys = {key.id: (key, _caller(key, default)) for key in keys}
+    def __init__(self, keys: Iterable[ApiKey]) -> None:
+        """Hold `keys`."""
+        self._keys = {key.id: key for key in keys}
 
     def __len__(self) -> int:
         """Count the keys, revoked ones included."""
         return len(self._keys)
 
-    def find(self, token: str) -> Caller | None:
-        """Return who has this token, None where it is unknown, expired or revoked."""
-        key_id = token.removeprefix(_PREFIX).partition("_")[0]
-        key, caller = self._keys.get(key_id, (None, None))
+    def find(self, token: str) -> ApiKey | None:
+        """Return the key of this token, None where it is unknown, expired or revoked."""
+        key = self._keys.get(token.removeprefix(_PREFIX).partition("_")[0])
         if key is None or not hmac.compare_digest(digest_of(token), key.digest):
             return None
-        return caller if key.state(datetime.now(UTC)) == "active" else None
-
-
-def _caller(key: ApiKey, default: Eagerness) -> Caller:
-    return Caller(
-        key.id, key.name, eagerness=key.eagerness(default), scopes=key.scopes, rate=key.rate
-    )
+        return key if key.state(datetime.now(UTC)) == "active" else None

@@ -24,7 +24,7 @@ from server.settings import ServerSettings
 from tabwright.errors import ConfigError
 from tabwright.settings import load_settings
 
-_EXPIRY = re.compile(r"(\d{1,5})([hd])")
+_EXPIRY = re.compile(r"([1-9]\d{0,4})([hd])")
 _NONE = "none"
 
 

@@ -211,7 +211,7 @@ def test_a_rate_is_429_with_the_time_to_wait_and_memory_costs_nothing(
 
 
 def test_who_waits_as_long_as_told_is_let_in(tiny: ModelArtifact) -> None:
-    with live_gateway(tiny, rate_per_s=5, rate_burst=1, typeahead_mb=0) as live:
+    with live_gateway(tiny, rate_per_s=0.4, rate_burst=1, typeahead_mb=0) as live:
         complete(live)
         refused = complete(live)
         assert refused.status_code == 429
@@ -338,6 +338,31 @@ def test_the_delay_of_a_key_is_its_default(tiny: ModelArtifact, keys: Keys) -> N
         assert seconds(bearer(patient)) >= 0.6
         assert seconds(bearer(patient) | {"X-Tabwright-Delay-Ms": "0"}) < 0.6
         assert seconds(bearer(eager)) < 0.6
+
+
+def test_a_key_says_how_long_and_how_sure_its_suggestions_are(
+    tiny: ModelArtifact, keys: Keys
+) -> None:
+    key_id, alice = keys.create("alice", "--lines", "multi")
+    answer = "(a):\n    return a\n"
+    body = {"prompt": "def f", "suffix": "\n", "max_tokens": 60, "temperature": 0}
+    with live_gateway(
+        tiny, options={"answer": answer}, keys_file=keys.path, postprocess="v1"
+    ) as live:
+
+        def shown(**more: str) -> str:
+            found = post(live, "/v1/completions", body, bearer(alice) | more)
+            return str(found.json()["choices"][0]["text"])
+
+        long = shown()
+        assert "return" in long
+        keys.run("set", key_id, "--lines", "single")
+        live.wait(lambda: shown() == "(a):", "one line")
+        keys.run("set", key_id, "--min-confidence", "1")
+        live.wait(lambda: shown() == "", "nothing is so sure")
+        assert shown(**{"X-Tabwright-Min-Confidence": "0"}) == "(a):"
+        keys.run("set", key_id, "--min-confidence", "none", "--lines", "none")
+        live.wait(lambda: shown(**{"X-Tabwright-Lines": "multi"}) == long, "as the settings say")
 
 
 def test_serve_refuses_to_start_without_its_keys_file(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from server.access import Forbidden, Unauthorized
 from server.app import problem_of
+from server.door import Forbidden, Unauthorized
 from server.gateway import BodyTooLarge, BodyTooSlow
 from server.inflight import EndReason, ShuttingDown
 from server.metrics import RequestOutcome

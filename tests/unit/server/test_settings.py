@@ -85,6 +85,7 @@ def test_other_machines_need_a_key_or_a_word(host: str) -> None:
         load({"host": host})
     assert load({"host": host, "api_key": "k"}).host == host
     assert load({"host": host, "allow_open": True}).host == host
+    assert load({"host": host, "keys_file": "keys.jsonl"}).host == host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.9"])
@@ -103,3 +104,25 @@ def test_every_field_has_a_flag_and_a_description() -> None:
 
 def test_the_key_is_not_shown() -> None:
     assert "secret" not in repr(load({"api_key": "secret"}))
+
+
+def test_no_mistake_shows_the_key(tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("[server]\napi_key = 12345678\n")
+    with pytest.raises(ConfigError, match="api_key") as caught:
+        load(config=config)
+    assert "1234" not in str(caught.value)
+
+
+@pytest.mark.parametrize("origin", ["*", "ide.example.org", "https://ide.example.org/", "null"])
+def test_origins_are_exact(origin: str) -> None:
+    with pytest.raises(ConfigError, match="scheme://host"):
+        load({"cors_origins": origin})
+
+
+def test_a_list_is_one_text_with_commas_outside_of_toml() -> None:
+    wanted = ("https://a.example", "http://localhost:3000")
+    assert (
+        load({"cors_origins": " https://a.example, http://localhost:3000,"}).cors_origins == wanted
+    )
+    assert load({"cors_origins": list(wanted)}).cors_origins == wanted

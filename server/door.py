@@ -4,8 +4,8 @@
     none, on the loopback only      everybody on this machine is let in, web pages are not
     none, and `allow_open`          everybody is let in, and told apart by address
 
-Nothing here touches a file while a request waits: `Access.watch` reads the keys again when their
-file changes. Read `Access.caller` first.
+Nothing here touches a file while a request waits: `Door.watch` reads the keys again when their
+file changes. Read `Door.caller` first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import anyio.to_thread
 from server.caller import Caller, KeyScope, named_user
 from server.keys import DEFAULT_SCOPES, KeyRing
 from server.keys_file import read_keys
-from server.settings import ServerSettings, is_loopback
+from server.live_settings import LiveSettings
+from server.settings import is_loopback
 from tabwright.errors import CallerError, ConfigError
 
 logger = logging.getLogger(__name__)
@@ -41,21 +42,19 @@ class Forbidden(CallerError):
     """The key is good, but not for this; or a web page of another site asks."""
 
 
-class Access:
+class Door:
     """The door of one gateway."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, live: LiveSettings) -> None:
         """Read the keys.
 
         Raises:
             ConfigError: their file cannot be used.
         """
-        self._settings = settings
+        self._live = live
+        settings = self._settings = live.now  # what the door goes by needs a restart to change
         self._mark = _mark(settings.keys_file)
         self._ring = self._read()
-        self._single = (
-            Caller("api_key", eagerness=settings.eagerness()) if settings.api_key else None
-        )
         self._local = is_loopback(settings.host) and not settings.allow_open
 
     def caller(self, headers: Mapping[str, str], address: str, scope: KeyScope) -> Caller:
@@ -97,20 +96,20 @@ class Access:
 
     def _read(self) -> KeyRing:
         path = self._settings.keys_file
-        return KeyRing(read_keys(path) if path else (), self._settings.eagerness())
+        return KeyRing(read_keys(path) if path else ())
 
     def _holder(self, token: str) -> Caller:
         # Compared as bytes: compare_digest refuses non-ASCII text, and headers arrive as latin-1.
         single = self._settings.api_key
-        if single and hmac.compare_digest(token.encode(), single.encode()) and self._single:
-            return self._single
+        if single and hmac.compare_digest(token.encode(), single.encode()):
+            return Caller("api_key")
         found = self._ring.find(token) if token else None
         if found is None:
             raise Unauthorized(
                 "the API key is missing or wrong, or no longer in force; "
                 "send 'Authorization: Bearer <key>'"
             )
-        return found
+        return found.caller(self._live.now.eagerness())
 
     def _refuse_web_pages(self, headers: Mapping[str, str]) -> None:
         """Refuse what only a browser on somebody else's page sends: it cannot be told to stop."""
