@@ -15,7 +15,6 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import (
@@ -28,7 +27,6 @@ from tabwright.artifact import ModelArtifact
 from tests.fakes.live_gateway import LiveGateway, live_gateway
 
 CHECKS = [
-    not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_schema_conformance,
@@ -68,7 +66,9 @@ def fuzz(live: LiveGateway, document: BaseSchema, examples: int) -> set[str]:
             )
             @given(case=operation.as_strategy(generation_mode=mode))
             def ask(case: schemathesis.Case[Any]) -> None:
-                case.call_and_validate(checks=CHECKS, timeout=SILENCE_S)
+                answer = case.call_and_validate(checks=CHECKS, timeout=SILENCE_S)
+                # 503 is an answer: a request may wish for a deadline that nobody can keep.
+                assert answer.status_code < 500 or answer.status_code == 503, answer.text
 
             ask()
         live.wait_free()
