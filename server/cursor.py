@@ -16,7 +16,7 @@ from tabwright.errors import UnknownLanguage
 from tabwright.languages import Language, languages
 from tabwright.request import CompletionRequest
 
-_WINDOW = 6000  # characters of each side
+_WINDOW = 4000  # characters of each side
 _BELOW = 3
 _TAB = 4
 _LINE_ENDINGS = 200  # lines that the guess looks at

@@ -8,6 +8,7 @@ regular expressions, here-documents, string interpolation or tags. Read `Lexer.s
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from tabwright.languages import Language
 
 CLOSER_OF = {"(": ")", "[": "]", "{": "}"}
 CLOSERS = frozenset(")]}")
+_ANY_CHARACTER = re.compile("")
 _TAIL = 6  # as long as the longest opening of a comment
 # `#` counts after these only: `$#`, `&#160;` and `a#b` are no comments.
 _BEFORE_HASH = frozenset(" \t\r\n;)]},:({['\"")
@@ -65,8 +67,8 @@ class Lexer:
         """Read a whole text, passing over what cannot matter."""
         place, end = 0, len(text)
         while place < end:
-            if not (self.quote or self.comment or self._escaped):
-                found = self._spelling.telling.search(text, place)
+            if not self._escaped:
+                found = self._telling().search(text, place)
                 skipped = (found.start() if found else end) - place
                 if skipped:
                     place += skipped
@@ -76,10 +78,24 @@ class Lexer:
             self.step(text[place])
             place += 1
 
+    def _telling(self) -> re.Pattern[str]:
+        """What finds the next character that may change the state."""
+        if self.quote:
+            return self._spelling.in_string
+        if not self.comment:
+            return self._spelling.telling
+        return self._spelling.in_comment if self._settled() else _ANY_CHARACTER
+
+    def _settled(self) -> bool:
+        """Tell whether a comment can no longer turn out to be of the other kind."""
+        return self.comment != "\n" or self.place - self._begun >= len(self._spelling.block[0])
+
     def step(self, character: str) -> None:
         """Read the next character."""
         if self._escaped:
             self._escaped, self._tail = False, ""
+        elif not (self.quote or self.comment or character in self._spelling.letters):
+            self._tail = character
         elif self.quote:
             self._in_string(character)
         elif self.comment:
@@ -112,8 +128,7 @@ class Lexer:
     def _becomes_block(self) -> bool:
         """Tell whether a comment of a line, `--`, has become the start of a long one, `--[[`."""
         opening = self._spelling.block[0]
-        young = self.place - self._begun < len(opening)
-        return young and self._tail.endswith(opening)
+        return not self._settled() and self._tail.endswith(opening)
 
     def _in_code(self, character: str) -> None:
         before = self._tail
@@ -167,13 +182,22 @@ class _Spelling(NamedTuple):
     block: tuple[str, str]
     quotes: frozenset[str]
     long_quotes: frozenset[str]
+    letters: frozenset[str]
     telling: re.Pattern[str]
+    in_string: re.Pattern[str]
+    in_comment: re.Pattern[str]
 
 
 @lru_cache(maxsize=128)
 def _spelling(language: Language) -> _Spelling:
     line, block = language.line_comment or "", language.block_comment or ("", "")
     quotes = frozenset(quote[0] for quote in (*language.quotes, *language.long_quotes))
-    letters = {*"()[]{}\n", *quotes, *line, *block[0]}
-    telling = re.compile("[" + re.escape("".join(sorted(letters))) + "]")
-    return _Spelling(line, block, quotes, frozenset(language.long_quotes), telling)
+    letters = frozenset("()[]{}\n") | quotes | {*line, *block[0]}
+    long_quotes = frozenset(language.long_quotes)
+    telling, in_string = _one_of(letters), _one_of({"\\", "\n", *quotes})
+    in_comment = _one_of({"\n", *block[1]})
+    return _Spelling(line, block, quotes, long_quotes, letters, telling, in_string, in_comment)
+
+
+def _one_of(characters: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("[" + re.escape("".join(sorted(characters))) + "]")

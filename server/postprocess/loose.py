@@ -24,7 +24,7 @@ class LooseEnds:
         self._line = cursor.before
         self._filled = False
         self._first = True
-        self._ended = False  # does the last line that is complete stand by itself
+        self._pending = False  # is a line held back that does not stand by itself
         self._given_up = False
 
     def read(self, character: str) -> None:
@@ -48,16 +48,16 @@ class LooseEnds:
         """Cut back to the last line that stands by itself."""
         if self._first or self._given_up:
             return 0
-        if not self._line.strip():
-            return self.hold
-        return 0 if whole and self._stands() else self.hold
+        stands = self._stands() if self._line.strip() else not self._pending
+        return 0 if whole and stands else self.hold
 
     def _end_line(self) -> None:
         if self._first:
             self._first = False
-            self.hold = 1
-        elif self._line.strip() and self._stands():
-            self.hold = 1
+        elif self._line.strip():
+            self._pending = not self._stands()
+        if not self._pending:
+            self.hold = 0
 
     def _stands(self) -> bool:
         lexer, line = self._lexer, self._line

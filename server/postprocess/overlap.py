@@ -2,7 +2,7 @@
 
     add(|, b)            the model: a, b)          shown: a
 
-What repeats the whole rest of the cursor's line, or the whole next line, ends the answer at once;
+What repeats the rest of the cursor's line, or the next line, ends the answer with the word after;
 a shorter repetition is cut when the answer has ended, and only between words. A bracket is never
 cut without the one that it closes.
 """
@@ -15,7 +15,8 @@ from server.cursor import Cursor
 from server.lexer import CLOSER_OF, CLOSERS
 
 _LONGEST = 200
-_TELLING = 3  # letters and digits that a repetition needs to end the answer at once
+_TELLING = 3  # letters and digits that a repetition needs to end the answer before it does itself
+_LONG = 8  # and to do so without the signs after them
 _LETTER = re.compile(r"\w")
 
 
@@ -35,14 +36,16 @@ class Overlap:
     def read(self, character: str) -> None:
         """Take the next character."""
         start, fail, state = self._start, self._fail, self.hold
+        if self._enough and state >= self._enough and not _LETTER.match(character):
+            if self._between_words(state):
+                self.hold, self.over = state + 1, True
+                return
         while state and (state == len(start) or start[state] != character):
             state = fail[state]
         if start and start[state] == character:
             state += 1
         self._recent = (self._recent + character)[-_LONGEST - 1 :]
         self.hold = state
-        if self._enough and state >= self._enough and self._between_words(state):
-            self.over = True
 
     def finish(self, whole: bool) -> int:
         """Cut the longest repetition that stands between words."""
@@ -59,11 +62,14 @@ class Overlap:
 
 
 def _enough(start: str) -> int:
-    """Length of the first line with text in it, its end included; 0 if it tells too little."""
-    found = re.match(r"\s*\S[^\n]*(?:\n|$)", start)
-    if not found or len(found[0]) >= _LONGEST or len(_LETTER.findall(found[0])) < _TELLING:
+    """Length of the first line with text in it; without the signs at its end if it is long, and 0
+    if it tells too little."""
+    found = re.match(r"\s*\S[^\r\n]*", start)
+    letters = len(_LETTER.findall(found[0])) if found else 0
+    if not found or len(found[0]) >= _LONGEST or letters < _TELLING:
         return 0
-    return len(found[0]) if _balanced(found[0]) else 0
+    line = re.sub(r"\W+$", "", found[0]) if letters >= _LONG else found[0]
+    return len(line) if _balanced(line) else 0
 
 
 def _joined(left: str, right: str) -> bool:

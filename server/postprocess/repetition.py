@@ -12,7 +12,7 @@ import re
 from server.cursor import Cursor
 
 _LINES = 3
-_WORDS = 8  # words and runs of other characters in one round
+_WORDS = 8  # words, and runs of other characters, in one round
 _ROUNDS = 4
 _CIRCLE = 32
 _LONGEST_WORD = 24
@@ -52,13 +52,15 @@ class _Lines:
         self._before = len(cursor.before)
         self._line = cursor.before
         self._matched = [0] * (_LINES + 1)
+        self._rounds = self._going_on()
 
     def read(self, character: str) -> None:
         if character == "\n":
             self._end_line()
             return
         self._line += character
-        self.hold = self._held()
+        if self._rounds:
+            self.hold = self._held()
 
     def finish(self) -> int:
         if self._line.strip():
@@ -78,6 +80,7 @@ class _Lines:
             if self._matched[back] >= back and self._tells(back):
                 self.hold, self.over = self._length(back), True
                 return
+        self._rounds = self._going_on()
         self.hold = self._held()
 
     def _tells(self, count: int) -> bool:
@@ -87,17 +90,20 @@ class _Lines:
     def _length(self, count: int) -> int:
         return sum(length for _, length in self._complete[-count:]) if count else 0
 
+    def _going_on(self) -> list[tuple[str, int]]:
+        """Rounds that the line that begins now may belong to: what it has to be then, and how many
+        characters of ours before it are of the same round."""
+        return [
+            (self._complete[-back][0], self._length(min(self._matched[back], back - 1)))
+            for back in range(1, min(_LINES, len(self._complete)) + 1)
+        ]
+
     def _held(self) -> int:
         """Characters of the longest round that may be going on."""
-        longest = 0
+        line = self._line.rstrip()
+        self._rounds = [known for known in self._rounds if known[0].startswith(line)]
         own = len(self._line) - self._before
-        for back in range(1, _LINES + 1):
-            if back > len(self._complete):
-                break
-            matched = min(self._matched[back], back - 1)
-            if self._complete[-back][0].startswith(self._line.rstrip()):
-                longest = max(longest, own + self._length(matched))
-        return longest
+        return max((own + before for _, before in self._rounds), default=0)
 
 
 class _Words:
@@ -116,7 +122,7 @@ class _Words:
             self._words, self._runs = [], [0] * (_WORDS + 1)
             self._word, self._kind, self.hold = "", 0, 0
             return
-        kind = 1 if character.isalnum() or character == "_" else 2 if character.isspace() else 3
+        kind = 1 if character.isalnum() or character == "_" else 2
         if kind != self._kind or len(self._word) >= _LONGEST_WORD:
             self._end_word()
             self._kind = kind
@@ -131,17 +137,21 @@ class _Words:
         word, words, runs = self._word, self._words, self._runs
         if not word:
             return
+        self._word = ""
+        if word not in words[-_WORDS:]:
+            runs[:] = [0] * (_WORDS + 1)
+            words.append(word)
+            return
         for period in range(1, _WORDS + 1):
             if period <= len(words) and words[-period] == word:
                 runs[period] += len(word)
             else:
                 runs[period] = 0
         words.append(word)
-        del words[: -2 * _WORDS]
-        self._word = ""
         for period in range(1, _WORDS + 1):
-            unit = sum(map(len, words[-period:]))
-            if runs[period] < max(_CIRCLE, (_ROUNDS - 1) * unit):
+            if runs[period] < _CIRCLE:
+                continue
+            if runs[period] < (_ROUNDS - 1) * sum(map(len, words[-period:])):
                 continue
             if _LETTER.search("".join(words[-period:])):
                 self.hold, self.over = runs[period], True
