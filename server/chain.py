@@ -34,7 +34,7 @@ _STEPS: dict[str, Callable[[Cursor, Eagerness], Step]] = {
     "next_line": lambda cursor, _: NextLine(cursor),
     "overlap": lambda cursor, _: Overlap(cursor),
     "repetition": lambda cursor, _: Repetition(cursor),
-    "loose": lambda cursor, _: LooseEnds(cursor),
+    "loose": lambda cursor, eager: LooseEnds(cursor, single=eager.lines is Lines.SINGLE),
     "substance": lambda cursor, _: Substance(cursor),
 }
 

@@ -35,8 +35,9 @@ class Cursor:
     before, after: the rest of its line on either side. indent: columns of its line's indentation.
     above: lines before it, the nearest last. below: the next lines that are not blank.
     suffix: what follows, shortened. spare: brackets opened before the cursor that nothing after it
-    closes, as what would close them, innermost first. quoted: the cursor is in a string that ends
-    after it.
+    closes, as what would close them, innermost first. owed: what the rest of the line closes though
+    nothing before the cursor opened it; owed_quote: the same for a string. quoted: the cursor is in
+    a string that ends after it.
     """
 
     language: Language
@@ -47,7 +48,9 @@ class Cursor:
     below: tuple[str, ...]
     suffix: str
     spare: tuple[str, ...]
+    owed: tuple[str, ...]
     quoted: bool
+    owed_quote: str
     _lexer: Lexer
 
     @property
@@ -95,16 +98,20 @@ def cursor_of(request: CompletionRequest) -> Cursor:
     lexer.feed(prefix)
     following = lexer.resumed()
     following.feed(suffix)
+    after = after.rstrip("\r")
+    spare, missing = _matched(lexer.open, prefix, following.surplus, suffix)
     return Cursor(
         language=language,
         before=lines[-1],
-        after=after.rstrip("\r"),
+        after=after,
         indent=width(lines[-1]),
         above=tuple(line.rstrip("\r") for line in lines[-4:-1]),
         below=_filled(rest),
         suffix=suffix[:240],
-        spare=_spare(lexer.open, prefix, following.surplus, suffix),
+        spare=spare,
+        owed=tuple(bracket.closer for bracket in missing if bracket.place < len(after)),
         quoted=_closed_after(lexer, suffix),
+        owed_quote="" if lexer.quote or lexer.comment else _owed(language, after),
         _lexer=lexer,
     )
 
@@ -152,14 +159,17 @@ def guessed(text: str) -> Language:
 def _unknown(braces: bool) -> Language:
     if braces:
         return Language("braces", line_comment="//", block_comment=("/*", "*/"), long_quotes=("`",))
-    return Language("unknown")
+    return Language("unknown", quotes=('"',))  # an apostrophe opens nothing in prose
 
 
-def _spare(
+def _matched(
     opened: list[Bracket], prefix: str, closed: list[Bracket], suffix: str
-) -> tuple[str, ...]:
-    """The brackets that the suffix leaves open: the fewest that make what it closes fit the rest,
-    by kind and, where a closing one begins its line, by indentation."""
+) -> tuple[tuple[str, ...], list[Bracket]]:
+    """The brackets that the suffix leaves open, and those it closes though nothing opened them.
+
+    The former are the fewest that make what the suffix closes fit the rest, by kind and, where a
+    closing bracket begins its line, by indentation.
+    """
     inner = [(b.closer, _indent_at(prefix, b.place)) for b in reversed(opened)]
     ends = [(b.closer, _starts_line(suffix, b.place)) for b in closed]
     # Braces may be closed beyond the window, other brackets are not so long.
@@ -171,8 +181,15 @@ def _spare(
                 kind == closer and (not by_indent or column is None or column == indent)
                 for (kind, indent), (closer, column) in zip(rest, ends, strict=False)
             ):
-                return tuple(kind for kind, _ in inner[:count])
-    return tuple(kind for kind, _ in inner)
+                return tuple(kind for kind, _ in inner[:count]), closed[len(rest) :]
+    return tuple(kind for kind, _ in inner), closed
+
+
+def _owed(language: Language, after: str) -> str:
+    """The quote that the rest of the line closes, if nothing before it can have opened it."""
+    lexer = Lexer(language)
+    lexer.feed(after)
+    return "" if lexer.in_long_string else lexer.quote
 
 
 def _indent_at(text: str, place: int) -> int:

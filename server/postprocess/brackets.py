@@ -3,12 +3,14 @@
     total = len(|)          the model: values) + 1)      shown: values
 
 A closing bracket that nothing in the answer opened ends it, unless one opened before the cursor is
-still to be closed. So does the end of the string that the cursor is in, where the suffix has one.
+still to be closed. So does the end of the string that the cursor is in, where the suffix has one,
+and a closing bracket or quote whose twin stands after the cursor while its opening one does not.
 """
 
 from __future__ import annotations
 
 from server.cursor import Cursor
+from server.lexer import CLOSERS
 
 
 class Brackets:
@@ -20,6 +22,8 @@ class Brackets:
         self.over = False
         self._lexer = cursor.lexer()
         self._spare = list(cursor.spare)
+        self._owed = cursor.owed
+        self._owed_quote = cursor.owed_quote
         self._quote = cursor.quote if cursor.quoted else ""
 
     def read(self, character: str) -> None:
@@ -28,7 +32,12 @@ class Brackets:
         if self._quote:
             self._in_string(character)
             return
+        if self._closes_what_is_owed(character):
+            self.hold, self.over = 1, True
+            return
         lexer.step(character)
+        if self._owed_quote and lexer.quote == self._owed_quote:
+            self._quote = lexer.quote
         if lexer.surplus:
             closer = lexer.surplus.pop().closer
             if self._spare and self._spare[0] == closer:
@@ -40,6 +49,16 @@ class Brackets:
         """Cut nothing: a quote that was held back is one of fewer than three."""
         del whole
         return 0
+
+    def _closes_what_is_owed(self, character: str) -> bool:
+        lexer = self._lexer
+        return (
+            character in CLOSERS
+            and character in self._owed
+            and 0 < len(lexer.open) <= len(self._owed)
+            and lexer.open[-1].closer == character
+            and not (lexer.quote or lexer.comment)
+        )
 
     def _in_string(self, character: str) -> None:
         quote = self._quote

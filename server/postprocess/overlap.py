@@ -36,10 +36,10 @@ class Overlap:
     def read(self, character: str) -> None:
         """Take the next character."""
         start, fail, state = self._start, self._fail, self.hold
-        if self._enough and state >= self._enough and not _LETTER.match(character):
-            if self._between_words(state):
-                self.hold, self.over = state + 1, True
-                return
+        ended = self._enough and state >= self._enough and not _LETTER.match(character)
+        if ended and self._between_words(state):
+            self.hold, self.over = state + 1, True
+            return
         while state and (state == len(start) or start[state] != character):
             state = fail[state]
         if start and start[state] == character:
