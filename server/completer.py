@@ -8,7 +8,7 @@ HTTP and metrics are not known here.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ from server.admission import Admission
 from server.chain import Chain
 from server.inflight import Running
 from server.prompt import BuiltPrompt, PromptBuilder
+from server.step import Scanned
 from server.timing import Stage, Timing
 from server.typeahead import TypeAhead, reusable
 from tabwright.engine import CompletionEngine, Tokens
@@ -134,14 +135,13 @@ class Completer:
             meter.tokens += len(new.ids)
             generated += len(new.ids)
             told = _joined(told, new)
-            text = text_of.push(new.ids)
-            ending = new.finish or limit.reached(text)
-            if ending:
-                # A character that the length limit cut in half is no text for an editor.
-                text += text_of.flush().rstrip("\ufffd")
-            text, stopped = chain.push(text, new.logprobs)
+            texts = [text_of.push((token,)) for token in new.ids]
+            ending = new.finish or limit.reached("".join(texts))
+            text, stopped = _cut(chain, texts, new.logprobs)
             if ending and not stopped:
-                text += chain.flush(whole=ending is Finish.STOP)
+                # A character that the length limit cut in half is no text for an editor.
+                last, stopped = chain.push(text_of.flush().rstrip("\ufffd"), ())
+                text += last if stopped else last + chain.flush(whole=ending is Finish.STOP)
             finish = Finish.STOP if stopped else ending
             timing.postprocess_s += time.perf_counter() - start
             if finish:
@@ -153,6 +153,17 @@ class Completer:
                 yield replace(told, text=text)
                 told = Suggestion("")
         raise EngineFailed("the engine's stream ended without saying why")
+
+
+def _cut(chain: Chain, texts: Sequence[str], logprobs: Sequence[float]) -> Scanned:
+    """Push token by token: how many the engine hands over at once depends on who else runs."""
+    shown = ""
+    for text, logprob in zip(texts, logprobs, strict=True):
+        new, stopped = chain.push(text, (logprob,))
+        shown += new
+        if stopped:
+            return Scanned(shown, True)
+    return Scanned(shown, False)
 
 
 async def _nothing(prompt: BuiltPrompt) -> AsyncGenerator[Suggestion, None]:
