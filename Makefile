@@ -75,6 +75,7 @@ measure: $(SERVE_READY) ## Write docs/results anew (idle machine; HOLES=FILE for
 	$(RUN)/tabwright serve --port 8129 >/dev/null & server=$$!; trap "kill $$server" EXIT; \
 	  curl -sf --retry 60 --retry-delay 1 --retry-all-errors http://127.0.0.1:8129/readyz && \
 	  $(RUN)/tabwright conformance --base-url http://127.0.0.1:8129 --json >docs/results/conformance.json
+	$(RUN)/tabwright parse-bench --json >docs/results/postprocess.json
 	$(if $(HOLES),$(RUN)/tabwright quality --holes $(HOLES) >docs/results/quality.txt)
 
 clean: ## Remove environments, caches and generated files (not the models)

@@ -94,8 +94,7 @@ def cursor_of(request: CompletionRequest) -> Cursor:
     language = _language(request, prefix)
     lines = prefix.split("\n")
     after, _, rest = suffix.partition("\n")
-    lexer = Lexer(language)
-    lexer.feed(prefix)
+    lexer = _read(language, prefix, suffix, whole=len(prefix) == len(request.prefix))
     following = lexer.resumed()
     following.feed(suffix)
     after = after.rstrip("\r")
@@ -114,6 +113,17 @@ def cursor_of(request: CompletionRequest) -> Cursor:
         owed_quote="" if lexer.quote or lexer.comment else _owed(language, after),
         _lexer=lexer,
     )
+
+
+def _read(language: Language, prefix: str, suffix: str, whole: bool) -> Lexer:
+    """Read up to the cursor. A window that began inside a long string takes code for strings and
+    strings for code; it shows in a string that nothing ends."""
+    lexer = Lexer(language)
+    lexer.feed(prefix)
+    if lexer.in_long_string and not whole and not _closed_after(lexer, suffix):
+        lexer = Lexer(language, inside=lexer.quote)
+        lexer.feed(prefix)
+    return lexer
 
 
 def width(line: str) -> int:

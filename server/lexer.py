@@ -37,17 +37,17 @@ class Lexer:
     are in ("\\n" for one of a line), else empty. place: characters read.
     """
 
-    def __init__(self, language: Language) -> None:
-        """Start outside of everything."""
+    def __init__(self, language: Language, inside: str = "") -> None:
+        """Start outside of everything, or inside the long string that `inside` closes."""
         self.open: list[Bracket] = []
         self.surplus: list[Bracket] = []
-        self.quote = ""
+        self.quote = inside
         self.comment = ""
         self.place = 0
         self._spelling = _spelling(language)
         self._tail = ""
         self._begun = 0  # place where the string or comment began
-        self._long = False
+        self._long = bool(inside)
         self._escaped = False
 
     def resumed(self) -> Lexer:

@@ -279,7 +279,8 @@ def main(argv: list[str]) -> int:
     rows = [row for name, answers in found.items() for row in summary(name, holes, answers)]
     costs = [cost(name, holes, found["off"]) for name in ("off", *VERSIONS)]
     if args.json:
-        print(json.dumps({"rows": list(map(asdict, rows)), "cost": list(map(asdict, costs))}))
+        report = {"rows": list(map(asdict, rows)), "cost": list(map(asdict, costs))}
+        print(json.dumps(report, indent=2))
         return 0
     _print(rows, costs)
     _print_failures(holes, found[list(VERSIONS)[-1]], args.failures)

@@ -81,3 +81,9 @@ def test_the_language_is_guessed_from_the_text(text: str, name: str) -> None:
 
 def test_a_script_tells_its_language() -> None:
     assert at("#!/usr/bin/env bash\nif █").language.name == "shell"
+
+
+def test_a_window_that_begins_inside_a_long_string_is_noticed() -> None:
+    begun = '"""' + "words about it\n" * 400 + '"""\n\n\ndef f(x):\n    return (x█\n\n\n"""a"""\n'
+    cursor = at(begun, language="python")
+    assert (cursor.quote, cursor.spare) == ("", (")",))
