@@ -27,7 +27,7 @@ CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package.json),$(CLIENTS)/node_module
 
 # What CI must not skip: with --require a missing service is a failure, not a skip.
 REQUIRE := --require nginx --require node --require torch --require cpu --require sandbox
-ALL_EXTRAS := cpu,train,triton,redis,ab,data,loadtest,eval,dev
+ALL_EXTRAS := cpu,train,triton,redis,otel,ab,data,loadtest,eval,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-all check format docs bench load measure clean lock setup-serve setup-test setup-system
@@ -117,7 +117,7 @@ $(SERVE_READY): | $(RUN)/python
 $(TEST_READY): | $(RUN)/python
 	@echo "setting up $(VENV) for tests: once, a few minutes"
 	@$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,loadtest,eval,dev]'
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,otel,loadtest,eval,dev]'
 	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
 	@touch $(SERVE_READY) $@
 

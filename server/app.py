@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -47,7 +47,7 @@ from server.settings import ServerSettings
 from server.suggestions import Suggestions
 from server.telemetry import EventQueue, Telemetry, Uncollected
 from server.typeahead import TypeAhead, TypeAheadLimits
-from server.visits import Visits, answered
+from server.visits import Visit, Visits, answered
 from tabwright import __version__
 from tabwright.engine import CompletionEngine
 from tabwright.errors import (
@@ -83,11 +83,16 @@ _CODES: dict[type[TabwrightError], str] = {
 _CANCELLED_STATUS = 499  # understood by Continue and Copilot, retried by none
 
 
-def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGroup) -> FastAPI:
+def create_app(
+    engine: CompletionEngine,
+    settings: ServerSettings,
+    tasks: TaskGroup,
+    on_visit: Callable[[Visit], None] | None = None,
+) -> FastAPI:
     """Build the gateway around `engine`; its parts are on `app.state.gateway`.
 
     Answers that several requests may share are generated in `tasks`, to be cancelled at the end;
-    the keys file is watched there too.
+    the keys file is watched there too. `on_visit` is told of every request when it is over.
 
     Raises:
         ConfigError: the keys file cannot be used.
@@ -128,7 +133,7 @@ def create_app(engine: CompletionEngine, settings: ServerSettings, tasks: TaskGr
     by_path = {path: rows[-1][0] for (_, path), rows in paths.items()}
     spoken = {end: by_path[path] for end, path in templates.items() if path in by_path}
     _speak_where_no_route_does(app, spoken, protocols[-1])
-    app.add_middleware(Visits, templates=templates)
+    app.add_middleware(Visits, templates=templates, on_end=on_visit)
     return app
 
 

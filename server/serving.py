@@ -17,6 +17,7 @@ from server.gateway import Gateway
 from server.listener import Listener
 from server.logs import log_to_stderr
 from server.settings import ServerSettings
+from server.tracing import tracing
 from tabwright.artifact import ModelArtifact
 
 Beside = Callable[..., Coroutine[Any, Any, None]]
@@ -37,26 +38,27 @@ async def serve(
     Raises:
         CorruptArtifact: the model folder cannot be used.
         ConfigError: the address cannot be listened on.
-        MissingExtra: the engine's packages are not installed.
+        MissingExtra: the engine's packages, or those of tracing, are not installed.
     """
     artifact = ModelArtifact.load(settings.model)
-    async with load_engine(settings.engine, artifact, **settings.engine_options()) as engine:
-        try:
-            async with anyio.create_task_group() as tasks:
-                app = create_app(engine, settings, tasks)
-                gateway: Gateway = app.state.gateway
-                gateway.live.follow(_log)
-                listener = Listener(
-                    app,
-                    gateway.reception.inflight,
-                    gateway.live,
-                    lambda port: ready(artifact.name, port),
-                )
-                await tasks.start(beside, listener, gateway)
-                await listener.listen(listening)
-                tasks.cancel_scope.cancel()
-        except ExceptionGroup as group:  # of one: generations hand their errors to who listens
-            raise group.exceptions[0] from None
+    with tracing(settings.otel_endpoint) as on_visit:
+        async with load_engine(settings.engine, artifact, **settings.engine_options()) as engine:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    app = create_app(engine, settings, tasks, on_visit)
+                    gateway: Gateway = app.state.gateway
+                    gateway.live.follow(_log)
+                    listener = Listener(
+                        app,
+                        gateway.reception.inflight,
+                        gateway.live,
+                        lambda port: ready(artifact.name, port),
+                    )
+                    await tasks.start(beside, listener, gateway)
+                    await listener.listen(listening)
+                    tasks.cancel_scope.cancel()
+            except ExceptionGroup as group:  # of one: generations hand their errors to who listens
+                raise group.exceptions[0] from None
 
 
 def _log(settings: ServerSettings) -> None:

@@ -179,6 +179,11 @@ class ServerSettings(BaseModel):
         default="text", description="form of a log line; json: one object a line"
     )
 
+    otel_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="OpenTelemetry collector for traces (OTLP over HTTP); none: no traces",
+    )
     workers: int = Field(
         default=1,
         ge=1,

@@ -40,6 +40,11 @@ class Visit:
     outcome: RequestOutcome | None = None
     running: Running | None = None
 
+    @property
+    def probe(self) -> bool:
+        """Whether it only asked how the gateway is."""
+        return self.route in _PROBES
+
     def facts(self) -> dict[str, Any]:
         """What may be shown of it."""
         facts: dict[str, Any] = {"method": self.method, "route": self.route, "status": self.status}
@@ -115,7 +120,7 @@ class Visits:
 
     def _tell(self, visit: Visit) -> None:
         visit.ended_at = time.perf_counter()
-        level = logging.DEBUG if visit.route in _PROBES else logging.INFO
+        level = logging.DEBUG if visit.probe else logging.INFO
         if logger.isEnabledFor(level):
             ms = round((visit.ended_at - visit.started_at) * 1000, 1)
             logger.log(level, "request", extra=visit.facts() | {"ms": ms})
