@@ -76,6 +76,16 @@ def test_prompts_that_continue_laid_out_are_continued(
     assert whole["usage"]["prompt_tokens"] == same["usage"]["prompt_tokens"]
 
 
+@pytest.mark.parametrize("provider", ["mistral", "deepseek"])
+def test_an_open_gateway_does_not_mind_a_missing_key(
+    adapters: NpmClient, tiny: ModelArtifact, provider: str
+) -> None:
+    with live_gateway(tiny, options={"answer": ANSWER}) as live:
+        keyless = model(live, provider)
+        del keyless["apiKey"]
+        assert said(adapters.stream("fim", model=keyless, body=BODY)) == ANSWER
+
+
 def test_usage_comes_only_when_asked_for(adapters: NpmClient, live: LiveGateway) -> None:
     openai = model(live, "openai")
     assert all(chunk["choices"] for chunk in adapters.stream("stream", model=openai, body=BODY))
