@@ -63,7 +63,8 @@ class Completer:
             EngineFailed: it died on the way; also while iterating.
         """
         running.language = language_label(request.language, request.path)
-        if request.suffix is not None and not self._remembers(request, running):
+        delayed = request.suffix is not None and running.wishes.eagerness.delay_ms > 0
+        if delayed and not self._remembers(request, running):
             await _pause(running)
 
         generate = partial(self._generate, running=running, patient=patient)
@@ -103,6 +104,7 @@ class Completer:
         typeahead = self.typeahead
         return (
             typeahead is not None
+            and typeahead.on
             and reusable(request, running)
             and typeahead.remembers(request, running)
         )

@@ -22,6 +22,7 @@ from tests.fakes.live_gateway import LiveGateway, RawClient, live_gateway
 
 SLOW = {"answer": "x\n" * 400, "token_delay_s": 0.05}
 BODY = {"prompt": "a", "suffix": "b", "max_tokens": 8, "temperature": 0}
+LONG = BODY | {"max_tokens": 24}
 
 
 class Keys:
@@ -75,7 +76,7 @@ def test_a_key_comes_into_force_and_is_revoked_while_requests_run(
 
         key_id, bob = keys.create("bob")
         live.wait(lambda: complete(live, bearer(bob)).status_code == 200, "bob's key is read")
-        with RawClient(live.port, "/v1/completions", BODY, bearer(bob)) as running:
+        with RawClient(live.port, "/v1/completions", LONG, bearer(bob)) as running:
             live.wait(lambda: live.engine.stats().running == 1, "bob's request runs")
             keys.run("revoke", key_id)
             live.wait(lambda: complete(live, bearer(bob)).status_code == 401, "bob is out")
@@ -147,7 +148,7 @@ def test_only_ones_own_requests_are_cancelled_and_superseded(
     names = {"X-Request-Id": "mine", "X-Tabwright-Session": "window"}
     with live_gateway(tiny, options=SLOW, keys_file=keys.path, typeahead_mb=0, drain_s=0.1) as live:
         for other in (bearer(bob), bearer(alice) | {"X-Tabwright-User": "b"}):
-            with RawClient(live.port, "/v1/completions", BODY, bearer(alice) | names) as client:
+            with RawClient(live.port, "/v1/completions", LONG, bearer(alice) | names) as client:
                 live.wait(lambda: live.engine.stats().running == 1, "it runs")
                 path = "/v1/completions/mine/cancel"
                 if other == bearer(bob):
@@ -155,7 +156,7 @@ def test_only_ones_own_requests_are_cancelled_and_superseded(
                 assert complete(live, other | names).status_code == 200
                 assert client.read_answer()[0] == 200
         for who in (alice, admin):
-            with RawClient(live.port, "/v1/completions", BODY, bearer(alice) | names) as client:
+            with RawClient(live.port, "/v1/completions", LONG, bearer(alice) | names) as client:
                 live.wait(lambda: live.engine.stats().running == 1, "it runs")
                 assert post(live, path, {}, bearer(who)).json() == {"cancelled": 1}
                 assert client.read_answer()[0] == 499
@@ -292,13 +293,46 @@ def test_without_the_setting_no_page_is_told_that_it_may(local: LiveGateway) -> 
 
 def test_an_open_gateway_tells_callers_apart_by_address(tiny: ModelArtifact) -> None:
     with live_gateway(tiny, host="0.0.0.0", allow_open=True) as live:
+        forwarded = {"X-Forwarded-For": "192.0.2.7"}  # as a proxy on this machine says
         sources = []
-        for address in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
+        for address, headers in (
+            ("127.0.0.1", {}),
+            ("127.0.0.2", {}),
+            ("127.0.0.2", forwarded),  # from an address that is not believed
+            ("127.0.0.1", forwarded),
+            ("127.0.0.1", forwarded),
+            ("127.0.0.1", forwarded | {"X-Tabwright-User": "ann"}),
+        ):
             transport = httpx.HTTPTransport(local_address=address)
-            with httpx.Client(transport=transport) as client:
-                assert client.post(f"{live.url}/v1/completions", json=BODY).status_code == 200
+            with httpx.Client(transport=transport, headers=headers) as client:
+                answer = client.post(f"{live.url}/v1/completions", json=BODY)
+                assert answer.status_code == 200
             sources.append(live.counted("tabwright_suggestions_total", source="memory"))
-        assert sources == [0, 0, 1]
+        assert sources == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_stranger_is_no_administrator(tiny: ModelArtifact) -> None:
+    names = {"X-Request-Id": "mine"}
+    with (
+        live_gateway(tiny, options=SLOW, host="0.0.0.0", allow_open=True, drain_s=0.1) as live,
+        RawClient(live.port, "/v1/completions", LONG, names) as client,
+    ):
+        live.wait(lambda: live.engine.stats().running == 1, "it runs")
+        url = f"{live.url}/v1/completions/mine/cancel"
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2")) as stranger:
+            assert stranger.post(url, json={}).json() == {"cancelled": 0}
+        assert client.read_answer()[0] == 200
+
+
+def test_a_guess_costs_its_user_nothing(tiny: ModelArtifact) -> None:
+    with live_gateway(
+        tiny, options={"answer": "ab"}, speculate=True, rate_per_s=0.01, rate_burst=2
+    ) as live:
+        assert post(live, "/v1/completions", BODY).status_code == 200
+        live.wait(lambda: live.engine.stats().generated_tokens >= 4, "it guesses on")
+        live.wait(lambda: live.held() == 0, "it is done")
+        assert post(live, "/v1/completions", BODY | {"prompt": "other"}).status_code == 200
+        assert post(live, "/v1/completions", BODY | {"prompt": "third"}).status_code == 429
 
 
 DELAYED = {"X-Tabwright-Session": "window", "X-Tabwright-Delay-Ms": "1500"}
