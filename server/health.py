@@ -5,6 +5,7 @@ None of them asks for the API key and none shows anything of a request.
 
 from __future__ import annotations
 
+import anyio.to_thread
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +28,12 @@ def add_health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
 
     async def exposition(request: Request) -> Response:
         names = request.query_params.getlist("name[]")  # as Prometheus' own libraries do
-        return Response(metrics.exposition(names), media_type="text/plain; version=0.0.4")
+        if metrics.shared:
+            metrics.refresh()
+            text = await anyio.to_thread.run_sync(metrics.exposition)  # reads the files of all
+        else:
+            text = metrics.exposition(names)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     app.add_route("/livez", livez)  # type: ignore[arg-type]
     app.add_route("/readyz", readyz)  # type: ignore[arg-type]

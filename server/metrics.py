@@ -168,11 +168,15 @@ class Metrics:
     def exposition(self, names: Sequence[str] = ()) -> bytes:
         """Render everything, or what has one of these names, as Prometheus text."""
         if self._folder is not None:
-            self.refresh()
             everything = CollectorRegistry()
             MultiProcessCollector(everything, path=str(self._folder))  # type: ignore[no-untyped-call]
             return generate_latest(everything)
         return generate_latest(self.registry.restricted_registry(names) if names else self.registry)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it answers for several processes, and has to read their files for that."""
+        return self._folder is not None
 
     def share(self, folder: Path) -> None:
         """Answer for every worker process whose counters are in `folder`, where ours are too."""

@@ -195,7 +195,9 @@ def test_the_command_serves_and_a_signal_ends_it_cleanly(
 
 
 def test_the_curl_line_that_is_printed_works(tiny: ModelArtifact) -> None:
-    process = start("--model", str(tiny.path), "--port", "0", "--postprocess", "off")
+    # Greedy: a sample of the scripted answer may begin with the stop string.
+    options = ("--postprocess", "off", "--default-temperature", "0")
+    process = start("--model", str(tiny.path), "--port", "0", *options)
     try:
         shown = announcement(process)
         found = re.search(r"^  (curl .*?')$", shown, re.MULTILINE | re.DOTALL)
