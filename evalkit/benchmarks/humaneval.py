@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.problem import Problem
+from evalkit.python_prompt import STOPS
 from tabwright.errors import InvalidRequest, MissingExtra, UnknownLanguage
 
-_STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\nassert ")
 _FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
 
@@ -65,7 +65,7 @@ def _problem(row: dict[str, Any]) -> Problem:
         task_id=row["task_id"],
         language="python",
         prompt=row["prompt"],
-        stop=_STOPS,
+        stop=STOPS,
         reference=row["canonical_solution"],
         entry_point=row["entry_point"],
         tests={"check": row["test"]},
