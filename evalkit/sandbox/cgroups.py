@@ -186,12 +186,19 @@ def _field(path: Path, name: str) -> int:
 
 
 def _read(path: Path) -> str:
-    return path.read_text(encoding="ascii", errors="replace")
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, 1 << 16), b"")).decode(errors="replace")
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, value: int | str) -> None:
-    with open(path, "w", encoding="ascii") as file:
-        file.write(str(value))
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, str(value).encode())
+    finally:
+        os.close(descriptor)
 
 
 def _write_if_there(path: Path, value: int) -> None:

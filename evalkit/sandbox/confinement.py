@@ -1,16 +1,14 @@
-"""What both ways into a sandbox do first: enter the group, set limits, lay out the working folder.
+"""What both ways into a sandbox share: limits, the working folder, giving up root.
 
 Runs in a child of the warden. `bubblewrap.py` and `zygote.py` go on from here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import resource
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -18,11 +16,12 @@ from evalkit.sandbox import kernel
 from evalkit.sandbox.cgroups import Group
 from evalkit.sandbox.mounts import View
 from evalkit.sandbox.orders import Bundle, Order, Setup
+from evalkit.sandbox.stage import WRITABLE, Stage
 
-OPEN_FILES = 1024
-FAILED = b"failed: "
-# Processes of our own inside: bubblewrap's two.
+# Processes of our own inside: bubblewrap's two, or the zygote's first one.
 SUPERVISORS = 2
+FAILED = b"failed: "
+_OPEN_FILES = 1024
 _STACK = 64 << 20
 
 
@@ -36,60 +35,54 @@ class Run:
 
     order: Order
     setup: Setup
-    view: View
+    stage: Stage
     group: Group | None
     user: int
     descriptors: tuple[int, ...]
     report: socket.socket
 
-
-def forked(run: Run, task: Callable[[Run], None]) -> int:
-    """Fork; in the child carry out `task`, which does not return, and report what it raises."""
-    if pid := os.fork():
-        return pid
-    try:
-        task(run)
-    except BaseException as error:  # noqa: BLE001 - a child must not go on as the warden
-        with contextlib.suppress(OSError):
-            run.report.send(FAILED + f"{type(error).__name__}: {error}".encode()[:4000])
-    os._exit(70)
+    @property
+    def view(self) -> View:
+        """What the order's toolchain sees."""
+        return self.setup.views[self.order.toolchain]
 
 
-def set_limits(run: Run) -> None:
-    """Set every limit that a process can set on itself, already in the user namespace it stays in.
-
-    The kernel counts processes per user and namespace: outside, the user's other programs count.
-    """
+def enter_limits(run: Run) -> None:
+    """Join the group and set every limit that a process can set on itself."""
     order = run.order
-    if run.group is None:
+    # Whatever kills the warden kills this; asked for again after giving up root, which forgets it.
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
+    if run.group is not None:
+        run.group.enter()
+    else:
         kernel.limit(resource.RLIMIT_NPROC, order.processes + SUPERVISORS)
         kernel.limit(resource.RLIMIT_DATA, order.memory_mb << 20)
     kernel.limit(resource.RLIMIT_CORE, 0)
     kernel.limit(resource.RLIMIT_MEMLOCK, 0)
     kernel.limit(resource.RLIMIT_MSGQUEUE, 0)
-    kernel.limit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    kernel.limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     kernel.limit(resource.RLIMIT_FSIZE, order.disk_mb << 20)
     kernel.limit(resource.RLIMIT_CPU, math.ceil(order.cpu_s) + 1)
     kernel.limit(resource.RLIMIT_STACK, _STACK)
 
 
-def mount_disk(run: Run, folder: str) -> None:
-    """Mount the only place that can be written, bounded in bytes and in files."""
+def mount_disk(run: Run) -> None:
+    """Mount the only thing that can be written, bounded in bytes and files; show it the warden.
+
+    The working folder stays open there, so that results can be read when all is dead.
+    """
+    disk = run.stage.disk
     size = f"size={run.order.disk_mb << 20},nr_inodes={run.order.files},mode=0755"
-    flags = kernel.MS_NOSUID | kernel.MS_NODEV
-    kernel.mount("disk", folder, "tmpfs", flags, size)
-    for name, mode in (("box", 0o755), ("tmp", 0o1777)):
-        place = Path(folder, name)
-        place.mkdir()
+    kernel.mount("disk", disk, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, size)
+    for name, (_, mode) in WRITABLE.items():
+        place = f"{disk}/{name}"
+        os.mkdir(place)
         os.chown(place, run.user, run.user)
-        place.chmod(mode)
-
-
-def hand_over(run: Run, folder: str) -> None:
-    """Send the warden the working folder, from which results are read when all is dead."""
-    box = os.open(f"{folder}/box", os.O_RDONLY | os.O_DIRECTORY)
-    socket.send_fds(run.report, [b"box"], [box])
-    os.close(box)
+        os.chmod(place, mode)
+    if run.order.collect:
+        box = os.open(f"{disk}/box", os.O_RDONLY | os.O_DIRECTORY)
+        socket.send_fds(run.report, [b"box"], [box])
+        os.close(box)
 
 
 def become_user(run: Run) -> None:
@@ -98,6 +91,7 @@ def become_user(run: Run) -> None:
         os.setgroups([])
         os.setresgid(run.user, run.user, run.user)
         os.setresuid(run.user, run.user, run.user)
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
 
 
 def write_files(bundle: Bundle, folder: str) -> None:

@@ -26,6 +26,7 @@ from evalkit.sandbox.seam import SandboxFailed, SandboxUnavailable
 from evalkit.sandbox.seccomp import supported_machine
 from evalkit.sandbox.streams import CappedReader, feed
 from evalkit.sandbox.wardens import Job, Wardens
+from evalkit.sandbox.zygote import suits
 
 _LOBBY_PREFIX = "evalkit-"
 # How long what dead programs wrote may take to be read.
@@ -54,7 +55,7 @@ async def open_process_sandbox(
             "bubblewrap is not installed, and without it programs would not be isolated; "
             "run: apt-get install bubblewrap"
         )
-    sandbox = ProcessSandbox(bubblewrap, {"python": python_toolchain(), **(toolchains or {})})
+    sandbox = ProcessSandbox(bubblewrap, toolchains or {})
     try:
         tried = await sandbox.run(Command(("true",), toolchain=""), Limits())
         if not tried.succeeded:
@@ -78,9 +79,11 @@ class ProcessSandbox:
         _remove_stale()
         self._lobby = tempfile.mkdtemp(prefix=f"{_LOBBY_PREFIX}{cgroups.owner()}-")
         Path(self._lobby).chmod(0o755)
-        views = {name: view_of(toolchain) for name, toolchain in toolchains.items()}
-        views.setdefault("", view_of(Toolchain()))
+        known = {"python": python_toolchain(), "": Toolchain(), **toolchains}
+        views = {name: view_of(toolchain) for name, toolchain in known.items()}
         self._known = frozenset(views)
+        # The zygote is evalkit's own interpreter; another one has to be started.
+        self._warm = frozenset({"python"} if "python" not in toolchains else ())
         self._wardens = Wardens(Setup(views, self._lobby, bubblewrap))
 
     async def run(self, command: Command, limits: Limits) -> Ran:
@@ -123,9 +126,10 @@ class ProcessSandbox:
             os.rmdir(self._lobby)
 
     def _order(self, command: Command, limits: Limits) -> Order:
+        warm = command.toolchain in self._warm and suits(command.argv)
         return Order(
             toolchain=command.toolchain if command.toolchain in self._known else "",
-            how="bubblewrap",
+            how="python" if warm else "bubblewrap",
             cpu_s=limits.cpu_s,
             wall_s=limits.wall_s,
             memory_mb=limits.memory_mb,

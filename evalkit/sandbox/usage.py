@@ -53,12 +53,15 @@ class Usage:
         for pid in _tree(self._pid):
             try:
                 stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+                statm = Path(f"/proc/{pid}/statm").read_text(encoding="ascii")
             except OSError:
                 continue
             fields = stat.rpartition(")")[2].split()
             # utime, stime, and both of the children it waited for
             cpu_ticks += sum(int(value) for value in fields[11:15])
-            pages += int(fields[21])
+            # Pages of files are shared with everybody, so only what is left counts.
+            resident, shared = statm.split()[1:3]
+            pages += int(resident) - int(shared)
         self._last_mb = pages * _PAGE / (1 << 20)
         self._most_mb = max(self._most_mb, self._last_mb)
         self._most_cpu_s = max(self._most_cpu_s, cpu_ticks * _TICK_S)

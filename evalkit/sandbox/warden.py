@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -17,15 +18,17 @@ import time
 from dataclasses import dataclass, field
 
 from evalkit.execution import Ending
-from evalkit.sandbox import bubblewrap, cgroups, kernel, orders
+from evalkit.sandbox import bubblewrap, cgroups, kernel, orders, zygote
 from evalkit.sandbox.cgroups import Group, Hierarchy
 from evalkit.sandbox.confinement import FAILED, SUPERVISORS, Run
 from evalkit.sandbox.orders import Answer, Order, Setup
+from evalkit.sandbox.stage import Stage, build
 from evalkit.sandbox.usage import Usage
 
 _UNREGISTERED_IDS = 1_900_000_000
 _PARENT_CHECK_S = 1.0
 _SHORTEST_LOOK_S = 0.002
+_EXIT = re.compile(rb'"(exit-code|signal)": ?(\d+)')
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class Station:
 
     channel: socket.socket
     setup: Setup
+    stage: Stage
     hierarchy: Hierarchy | None
     user: int
     parent: int = field(default_factory=os.getppid)
@@ -44,13 +48,20 @@ def main() -> None:
     """Serve orders from the socket that is descriptor 0 until it closes."""
     channel = socket.socket(fileno=os.dup(0))
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-    # Sandboxed programs run as a user of the same machine; they must not look in here.
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     fields, _ = orders.receive(channel)
     if fields is None:
         return
     setup = Setup.of(fields)
-    station = Station(channel, setup, cgroups.find_hierarchy(), _outside_user())
+    hierarchy, user = cgroups.find_hierarchy(), _outside_user()
+    try:
+        stage = build(setup, user)
+    except OSError as error:
+        orders.send(channel, Answer(broken=f"cannot mount in namespaces of its own: {error}"))
+        return
+    zygote.warm_up()
+    # Sandboxed programs run as a user of the same machine; they must not look in here.
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    station = Station(channel, setup, stage, hierarchy, user)
     while _serve_one(station):
         station.runs += 1
 
@@ -99,23 +110,35 @@ def _run(
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         held.enter_context(ours)
         began = time.monotonic()
-        start = bubblewrap.start
         with theirs:
-            view = station.setup.views[order.toolchain]
-            streams = tuple(descriptors)
+            given = (group, station.user, tuple(descriptors), theirs)
             try:
-                pid = start(Run(order, station.setup, view, group, station.user, streams, theirs))
+                pid = _started(Run(order, station.setup, station.stage, *given))
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
         watch = _Watch(station, order, group, pid, began)
         watch.until_dead()
         watch.orphans_s = _bury_children()
-        answer = watch.answer(_last_words(ours, folders))
+        answer = watch.answer(_reported(ours, folders))
     if not order.collect or answer.code != 0:
         while folders:
             os.close(folders.pop())
     return answer, watch.gone
+
+
+def _started(run: Run) -> int:
+    """Fork, with new namespaces for a Python program; the child builds the sandbox."""
+    way = zygote if run.order.how == "python" else bubblewrap
+    pid = kernel.clone(zygote.NAMESPACES) if way is zygote else os.fork()
+    if pid:
+        return pid
+    try:
+        way.carry_out(run)
+    except BaseException as error:  # noqa: BLE001 - a child must not go on as the warden
+        with contextlib.suppress(OSError):
+            run.report.send(FAILED + f"{type(error).__name__}: {error}".encode()[:4000])
+    os._exit(70)
 
 
 class _Watch:
@@ -159,27 +182,27 @@ class _Watch:
         self._rusage_s = used.ru_utime + used.ru_stime
         self._ended = time.monotonic()
 
-    def answer(self, broken: str) -> Answer:
+    def answer(self, report: _Report) -> Answer:
         """Put together what was seen; everything of the sandbox is dead by now."""
         cpu_s = self._usage.final_cpu_s(self._rusage_s + self.orphans_s)
         if self._usage.ran_out_of_memory():
             self._reasons.add(Ending.MEMORY)
         if cpu_s > self._order.cpu_s:
             self._reasons.add(Ending.CPU_TIME)
-        code = os.waitstatus_to_exitcode(self._status)
-        # Bubblewrap and the zygote's first process hand a signal on as 128 and its number.
-        killed = -code if code < 0 else code - 128 if 128 < code <= 128 + signal.NSIG else None
+        own = os.waitstatus_to_exitcode(self._status)
+        killed = -own if own < 0 else report.signal
+        broken = "" if self._reasons or self._stopped else report.broken
         ending = next(iter(reason for reason in Ending if reason in self._reasons), None)
         if ending is None:
             ending = Ending.EXIT if killed is None else Ending.SIGNAL
         return Answer(
             ending=ending,
-            code=code if killed is None else None,
+            code=report.code if killed is None else None,
             signal=killed,
             cpu_s=cpu_s,
             wall_s=self._ended - self._began,
             peak_mb=self._usage.peak_mb(),
-            broken="" if self._reasons or self._stopped else broken,
+            broken=broken,
         )
 
     def _patience_s(self) -> float:
@@ -231,15 +254,33 @@ def _bury_children() -> float:
     return used_s
 
 
-def _last_words(channel: socket.socket, folders: list[int]) -> str:
-    """Read what the child reported, its working folder too; return an error, or nothing."""
-    ended = False
+@dataclass(slots=True)
+class _Report:
+    """What the child of a warden said about the program. broken: why there was none."""
+
+    code: int | None = None
+    signal: int | None = None
+    broken: str = "the program was not started"
+
+
+def _reported(channel: socket.socket, folders: list[int]) -> _Report:
+    """Read what the child said, and the working folder, until nobody can say more."""
+    report, said = _Report(), b""
     while True:
         data, descriptors, _, _ = socket.recv_fds(channel, 4096, 1)
         folders += descriptors
         if not data:
-            return "" if ended else "the program was not started"
-        if b'"exit-code"' in data:
-            ended = True
-        elif data.startswith(FAILED):
-            return data.removeprefix(FAILED).decode(errors="replace")
+            break
+        if data.startswith(FAILED):
+            report.broken = data.removeprefix(FAILED).decode(errors="replace")
+            return report
+        said += data
+    if found := _EXIT.search(said):
+        report.broken = ""
+        code = int(found[2])
+        # Bubblewrap hands a signal on as 128 and its number.
+        if found[1] == b"signal" or 128 < code <= 128 + signal.NSIG:
+            report.signal = code % 128
+        else:
+            report.code = code
+    return report

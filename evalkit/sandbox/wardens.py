@@ -91,7 +91,7 @@ class Wardens:
         except OSError as error:
             raise SandboxFailed(f"the sandbox's warden: {error}") from error
         finally:
-            if job is not None and job.answered:
+            if job is not None and job.answered and not warden.ended:
                 self._idle.append(warden)
             else:
                 with anyio.CancelScope(shield=True):
@@ -107,6 +107,7 @@ class _Warden:
     """A warden's process and the channel to it."""
 
     def __init__(self, setup: Setup) -> None:
+        self.ended = False
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.setblocking(False)
         with theirs:
@@ -134,7 +135,8 @@ class _Warden:
             except BlockingIOError:
                 await anyio.wait_readable(self.channel)
         if fields is None:
-            raise SandboxFailed("the sandbox's warden ended unexpectedly")
+            self.ended = True
+            return Answer(broken="the sandbox's warden ended unexpectedly"), None
         return Answer(**fields), (folders[0] if folders else None)
 
     async def aclose(self) -> None:

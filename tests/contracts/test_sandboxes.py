@@ -79,6 +79,45 @@ async def test_messages_go_back_and_forth_until_the_conversation_ends(sandbox: S
     assert (ran.ending, ran.signal, ran.stdout) == (Ending.SIGNAL, 9, b"")
 
 
+# A program's last line → how it ends, its exit status or its signal, its output.
+PYTHON_ENDINGS: dict[str, tuple[Ending, int, bytes | None]] = {
+    "print(__name__, __file__, sys.argv)": (
+        Ending.EXIT,
+        0,
+        b"__main__ /box/p.py ['p.py', 'a']\n",
+    ),
+    "exit('why')": (Ending.EXIT, 1, b""),
+    "sys.exit(300)": (Ending.EXIT, 44, b""),
+    "os.abort()": (Ending.SIGNAL, 6, b""),
+    "raise ValueError('no')": (Ending.EXIT, 1, b""),
+    "atexit.register(print, 'bye')": (Ending.EXIT, 0, b"bye\n"),
+    "threading.Thread(target=print, args=('t',)).start()": (Ending.EXIT, 0, b"t\n"),
+    "import near; print(near.x)": (Ending.EXIT, 0, b"1\n"),
+    "print(subprocess.run([sys.executable, '-c', 'pass']).returncode)": (Ending.EXIT, 0, b"0\n"),
+    "def f(n): return n and f(n - 1)\nf(990)": (Ending.EXIT, 0, b""),
+    "def f(n): return n and f(n - 1)\nf(1010)": (Ending.EXIT, 1, b""),
+    "print(hash('a') == hash(str('a')), list({'x', 'y', 'z'}))": (Ending.EXIT, 0, None),
+}
+
+
+@pytest.mark.parametrize("body", PYTHON_ENDINGS)
+async def test_a_python_program_ends_the_same_warm_and_started_anew(
+    sandbox: Sandbox, body: str
+) -> None:
+    files = {
+        "p.py": f"import atexit, os, subprocess, sys, threading\n{body}\n".encode(),
+        "near.py": b"x = 1",
+    }
+    warm = await sandbox.run(Command(("python3", "p.py", "a"), files), SOON)
+    started = await sandbox.run(Command(("python3", "-X", "utf8", "p.py", "a"), files), SOON)
+    ending, number, stdout = PYTHON_ENDINGS[body]
+    assert (warm.ending, warm.code if warm.code is not None else warm.signal) == (ending, number)
+    assert warm.stdout == started.stdout
+    assert stdout is None or warm.stdout == stdout
+    assert (warm.ending, warm.code, warm.signal) == (started.ending, started.code, started.signal)
+    assert warm.stderr == started.stderr
+
+
 async def test_a_conversation_with_a_program_that_ends_has_no_reply(sandbox: Sandbox) -> None:
     async with sandbox.talk(Command(("sh", "-c", "exit 7")), SOON) as conversation:
         assert await conversation.ask(b"x" * 200_000) is None
