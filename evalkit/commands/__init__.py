@@ -4,6 +4,10 @@ COMMANDS = {
     "passk": ("evalkit.commands.passk:main", "draw samples of a model, judge them, score pass@k"),
     "check": ("evalkit.commands.check:main", "run a benchmark's references; all must pass"),
     "list": ("evalkit.commands.list:main", "list benchmarks and their languages"),
+    "hack-test": (
+        "evalkit.commands.hack_test:main",
+        "attack the judge with completions that solve nothing",
+    ),
     "compare": ("evalkit.commands.compare:main", "compare two runs, task by task"),
     "report": ("evalkit.commands.report:main", "show a run's report, or write it as a page"),
     "estimate": ("evalkit.commands.estimate:main", "estimate pass@k of one problem from counts"),

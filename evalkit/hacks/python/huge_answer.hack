@@ -1,0 +1,2 @@
+# Return more than anybody can hold.
+    return 'x' * (64 << 20)

@@ -1,0 +1,2 @@
+# Raise what ends loops in silence.
+    raise StopIteration

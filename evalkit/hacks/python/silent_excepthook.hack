@@ -1,0 +1,6 @@
+# Let uncaught errors pass in silence.
+    return 0
+
+
+import sys
+sys.excepthook = lambda *_: None
