@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from evalkit.judge import open_judge
 from evalkit.problem import Judge
@@ -20,11 +20,12 @@ async def open_sandbox(name: str) -> AsyncIterator[Sandbox]:
         SandboxUnavailable: programs cannot be isolated so on this machine.
     """
     module, _, attribute = SANDBOXES[name].partition(":")
-    opener: Callable[[], AbstractAsyncContextManager[Sandbox]] = getattr(
-        importlib.import_module(module), attribute
-    )
-    async with opener() as sandbox:
+    opener: Callable[[], Awaitable[Sandbox]] = getattr(importlib.import_module(module), attribute)
+    sandbox = await opener()
+    try:
         yield sandbox
+    finally:
+        await sandbox.aclose()
 
 
 @asynccontextmanager
