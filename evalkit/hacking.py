@@ -17,7 +17,7 @@ from evalkit.passk import decide
 from evalkit.problem import Judge, Outcome, Problem, Sample, Verdict
 from tabwright.errors import UnknownLanguage
 
-_LIMITS = Limits(cpu_s=2.0, wall_s=5.0)
+_LIMITS = Limits(cpu_s=2.0, wall_s=3.0)
 _ENDING = ".hack"
 
 

@@ -85,8 +85,13 @@ def send(channel: socket.socket, message: Any, descriptors: tuple[int, ...] = ()
 
 
 def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """Receive the fields of one message and its descriptors; None when the other side is gone."""
+    """Receive the fields of one message and its descriptors; None when the other side is gone.
+
+    A word to a command that had ended by itself meanwhile is no message; it is passed over.
+    """
     data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8)
+    while data and not data.startswith(b"{"):
+        data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8)
     return (json.loads(data) if data else None), list(descriptors)
 
 
