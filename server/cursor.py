@@ -18,10 +18,13 @@ from tabwright.request import CompletionRequest
 
 _WINDOW = 4000  # characters of each side
 _BELOW = 3
+_DEEPEST = 64  # brackets around the cursor that are matched
 _TAB = 4
 _LINE_ENDINGS = 200  # lines that the guess looks at
 _COLON_LINE = re.compile(
-    r"^\s*(?:def|class|if|for|elif|else|try|with|except|while|async|finally)\b.*:\s*(?:#.*)?$", re.M
+    r"^[ \t]*(?:def|class|if|for|elif|else|try|with|except|while|async|finally)\b"
+    r".*:[ \t]*(?:#.*)?$",
+    re.M,
 )
 _BRACE_LINE = re.compile(r"[{;][ \t\r]*$", re.M)
 _SIGN = re.compile(r"\b(?:import|self\.\w|None|True)\b")
@@ -91,7 +94,7 @@ class Cursor:
 def cursor_of(request: CompletionRequest) -> Cursor:
     """Look at what a request has around its cursor."""
     prefix, suffix = _tail(request.prefix), (request.suffix or "")[:_WINDOW]
-    language = _language(request, prefix)
+    language = _language(request, prefix, suffix)
     lines = prefix.split("\n")
     after, _, rest = suffix.partition("\n")
     lexer = _read(language, prefix, suffix, whole=len(prefix) == len(request.prefix))
@@ -146,14 +149,14 @@ def _filled(text: str) -> tuple[str, ...]:
     return tuple(islice((line for line in lines if line), _BELOW))
 
 
-def _language(request: CompletionRequest, prefix: str) -> Language:
+def _language(request: CompletionRequest, prefix: str, suffix: str) -> Language:
     if request.language:
         try:
             return languages().get(request.language)
         except UnknownLanguage:
             pass
     first_line = request.prefix[:200].partition("\n")[0]
-    return languages().detect(request.path, first_line) or guessed(prefix + (request.suffix or ""))
+    return languages().detect(request.path, first_line) or guessed(prefix + suffix)
 
 
 def guessed(text: str) -> Language:
@@ -180,8 +183,8 @@ def _matched(
     The former are the fewest that make what the suffix closes fit the rest, by kind and, where a
     closing bracket begins its line, by indentation.
     """
-    inner = [(b.closer, _indent_at(prefix, b.place)) for b in reversed(opened)]
-    ends = [(b.closer, _starts_line(suffix, b.place)) for b in closed]
+    inner = [(b.closer, _indent_at(prefix, b.place)) for b in reversed(opened[-_DEEPEST:])]
+    ends = [(b.closer, _starts_line(suffix, b.place)) for b in closed[:_DEEPEST]]
     # Braces may be closed beyond the window, other brackets are not so long.
     beyond = "}" if len(suffix) == _WINDOW else ""
     for by_indent in (True, False):

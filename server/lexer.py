@@ -192,7 +192,7 @@ class _Spelling(NamedTuple):
 def _spelling(language: Language) -> _Spelling:
     line, block = language.line_comment or "", language.block_comment or ("", "")
     quotes = frozenset(quote[0] for quote in (*language.quotes, *language.long_quotes))
-    letters = frozenset("()[]{}\n") | quotes | {*line, *block[0]}
+    letters = frozenset("()[]{}") | quotes | {*line, *block[0]}
     long_quotes = frozenset(language.long_quotes)
     telling, in_string = _one_of(letters), _one_of({"\\", "\n", *quotes})
     in_comment = _one_of({"\n", *block[1]})
