@@ -37,7 +37,8 @@ def running(live: LiveGateway, count: int = 1) -> bool:
 @pytest.fixture(scope="module")
 def slow(tiny: ModelArtifact) -> Iterator[LiveGateway]:
     """Four slots; an answer takes two seconds."""
-    with live_gateway(tiny, options=SLOW, max_running=4, typeahead_mb=0) as live:
+    settings: dict[str, Any] = {"max_running": 4, "typeahead_mb": 0, "editor_max_tokens": 400}
+    with live_gateway(tiny, options=SLOW, **settings) as live:
         yield live
 
 
