@@ -4,7 +4,8 @@ Python problems that bring a `check` are judged by an oracle in two sandboxes: t
 tests and a stand-in for the candidate, the worker has the candidate and nothing else. Messages go
 from one to the other through here; only plain values of exact types pass, never pickles. So early
 exits, objects that equal everything, frame walking and patched builtins change nothing: whatever a
-candidate does happens in a process that holds no test and gives no verdict.
+candidate does happens in a process that holds no test and gives no verdict. Problems whose cases
+are data, in any language, go to `evalkit.nonce_judge`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from importlib import resources
 from typing import Any
 
 from evalkit.execution import Command, Ending, Limits, Ran
+from evalkit.nonce_judge import NonceJudge
 from evalkit.problem import Judge, Outcome, Problem, Sample, Verdict
 from evalkit.sandbox.seam import Conversation, Sandbox, SandboxFailed
 
@@ -34,7 +36,20 @@ _BY_ENDING = {
 @asynccontextmanager
 async def open_judge(sandbox: Sandbox) -> AsyncIterator[Judge]:
     """Open the judge of all problems, with `sandbox` for everything that is executed."""
-    yield PythonOracle(sandbox)
+    yield _ByTests(PythonOracle(sandbox), NonceJudge(sandbox))
+
+
+@dataclass(frozen=True, slots=True)
+class _ByTests:
+    """Gives each problem to the judge that understands its tests."""
+
+    oracle: PythonOracle
+    others: NonceJudge
+
+    async def judge(self, problem: Problem, sample: Sample, limits: Limits) -> Verdict:
+        """Judge one sample. See `evalkit.problem.Judge.judge`."""
+        judge: Judge = self.oracle if "check" in problem.tests else self.others
+        return await judge.judge(problem, sample, limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,15 @@ def fits(value: object, kind: str) -> bool:
     if kind == "int":
         return type(value) is int and abs(value) <= _LARGEST
     if kind == "float":
-        return type(value) in (int, float) and math.isfinite(float(str(value)))
+        return type(value) is int or (isinstance(value, float) and math.isfinite(value))
     return type(value) is (bool if kind == "bool" else str)
+
+
+def exact(value: Any, kind: str) -> Any:
+    """Make whole numbers real where the type is float."""
+    if is_list(kind):
+        return [exact(part, element_of(kind)) for part in value]
+    return float(value) if kind == "float" else value
 
 
 def _check(problem: NeutralProblem, where: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from evalkit.judge import open_judge
 from evalkit.problem import Judge
 from evalkit.sandbox import SANDBOXES
+from evalkit.sandbox.mounts import Toolchain
 from evalkit.sandbox.seam import Sandbox
+from evalkit.toolchains import sandbox_toolchains
 
 
 @asynccontextmanager
@@ -20,8 +22,10 @@ async def open_sandbox(name: str) -> AsyncIterator[Sandbox]:
         SandboxUnavailable: programs cannot be isolated so on this machine.
     """
     module, _, attribute = SANDBOXES[name].partition(":")
-    opener: Callable[[], Awaitable[Sandbox]] = getattr(importlib.import_module(module), attribute)
-    sandbox = await opener()
+    opener: Callable[[Mapping[str, Toolchain]], Awaitable[Sandbox]] = getattr(
+        importlib.import_module(module), attribute
+    )
+    sandbox = await opener(sandbox_toolchains())
     try:
         yield sandbox
     finally:

@@ -9,17 +9,16 @@ data of the models of that time was collected; from easy (one line) to medium.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from evalkit.neutral import NeutralProblem
 from evalkit.problem import Problem
-from evalkit.python_prompt import python_problem
+from evalkit.rendering import render
+from evalkit.runtimes import load_runtime, runtime_names
 from tabwright.errors import InvalidRequest, UnknownLanguage
-
-_RENDERERS: dict[str, Callable[[NeutralProblem, str | None], Problem]] = {"python": python_problem}
 
 
 class Core:
@@ -46,16 +45,16 @@ class Core:
             ) from None
         self._problems = sorted(found, key=lambda pair: pair[0].id)
         solved = {language for _, solutions in found for language in solutions}
-        self.languages = tuple(sorted(solved & _RENDERERS.keys()))
+        self.languages = tuple(sorted(solved & set(runtime_names())))
 
     def problems(self, language: str) -> Sequence[Problem]:
         """All problems that have a solution in this language."""
         if language not in self.languages:
             known = ", ".join(self.languages)
             raise UnknownLanguage(f"{self.name} has no problems in {language!r}; it has {known}")
-        render = _RENDERERS[language]
+        runtime = load_runtime(language)
         return [
-            render(neutral, solutions[language])
+            render(neutral, runtime, solutions[language])
             for neutral, solutions in self._problems
             if language in solutions
         ]

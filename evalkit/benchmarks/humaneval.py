@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.problem import Problem
-from evalkit.python_prompt import STOPS
 from tabwright.errors import InvalidRequest, MissingExtra, UnknownLanguage
 
+# A sample ends where something new starts at the left margin.
+_STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\nassert ")
 _FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
 
@@ -65,7 +66,7 @@ def _problem(row: dict[str, Any]) -> Problem:
         task_id=row["task_id"],
         language="python",
         prompt=row["prompt"],
-        stop=STOPS,
+        stop=_STOPS,
         reference=row["canonical_solution"],
         entry_point=row["entry_point"],
         tests={"check": row["test"]},

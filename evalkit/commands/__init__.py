@@ -8,6 +8,8 @@ COMMANDS = {
         "evalkit.commands.hack_test:main",
         "attack the judge with completions that solve nothing",
     ),
+    "toolchains": ("evalkit.commands.toolchains:main", "which languages run here; install others"),
+    "render": ("evalkit.commands.render:main", "print a neutral problem as a prompt"),
     "compare": ("evalkit.commands.compare:main", "compare two runs, task by task"),
     "report": ("evalkit.commands.report:main", "show a run's report, or write it as a page"),
     "estimate": ("evalkit.commands.estimate:main", "estimate pass@k of one problem from counts"),

@@ -1,0 +1,235 @@
+"""Writes a neutral problem in a language: the prompt a model continues, the program that runs it.
+
+What a language looks like is data (`evalkit.runtimes`); here marks such as %name% are replaced.
+The program calls the function with every case's arguments and prints the answers in a form that
+`evalkit.answers` reads. What is expected is never in it. Read `render` first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from typing import Any
+
+from evalkit.generate import cut_at_stops
+from evalkit.neutral import NeutralProblem, element_of, exact, is_list, spelled
+from evalkit.problem import Problem
+from evalkit.runtimes import Runtime
+
+_MARK = re.compile(r"%([a-z_]+)%")
+
+
+def render(neutral: NeutralProblem, runtime: Runtime, reference: str | None = None) -> Problem:
+    """Make the problem of one language; `reference` is a completion of its prompt."""
+    names = runtime.names
+    return Problem(
+        task_id=neutral.id,
+        language=runtime.name,
+        prompt=prompt_of(neutral, runtime),
+        stop=runtime.prompt.stop,
+        reference=reference,
+        entry_point=spelled(neutral.name, names.function, names.reserved),
+        tests={"neutral": neutral.fields()} if runtime.run else {"setup": "", "check": python_check(neutral)},
+    )
+
+
+def prompt_of(neutral: NeutralProblem, runtime: Runtime) -> str:
+    """Write what a model continues: declarations, a comment with examples, the signature."""
+    row = runtime.prompt
+    names = runtime.names
+    parameters = [
+        filled(
+            row.parameter,
+            name=spelled(name, names.parameter, names.reserved),
+            type=type_name(kind, runtime),
+            number=str(number),
+        )
+        for number, (name, kind) in enumerate(neutral.parameters, 1)
+    ]
+    signature = filled(
+        row.signature,
+        name=spelled(neutral.name, names.function, names.reserved),
+        parameters=row.between.join(parameters),
+        returns=type_name(neutral.returns, runtime),
+    )
+    return filled(
+        row.form,
+        declared=_declared(neutral, runtime),
+        comment=_comment(neutral, runtime),
+        signature=signature,
+    )
+
+
+def program_of(neutral: NeutralProblem, runtime: Runtime, solution: str) -> dict[str, bytes]:
+    """Write every source file of the program that runs `solution` on all cases."""
+    kind = neutral.returns
+    marks = {
+        "name": spelled(neutral.name, runtime.names.function, runtime.names.reserved),
+        "returns": type_name(kind, runtime),
+        "kind": re.sub(r"\W+", "_", kind).strip("_"),
+        "type": kind,
+    }
+    cases = [
+        filled(
+            runtime.case,
+            call=call_of(neutral, runtime, case.args),
+            number=str(number),
+            **marks,
+        )
+        for number, case in enumerate(neutral.cases)
+    ]
+    return {
+        file: filled(
+            runtime.template(template), solution=solution, cases="\n".join(cases), **marks
+        ).encode()
+        for file, template in runtime.sources.items()
+    }
+
+
+def solution_of(problem: Problem, runtime: Runtime, completion: str) -> str:
+    """Put prompt and completion together; what follows a stop string is not the function's."""
+    body = cut_at_stops(completion, problem.stop)
+    return problem.prompt + body + (problem.suffix or "") + runtime.prompt.closing
+
+
+def call_of(neutral: NeutralProblem, runtime: Runtime, args: tuple[Any, ...]) -> str:
+    """Write a call of the function."""
+    kinds = (kind for _, kind in neutral.parameters)
+    literals = (literal(arg, kind, runtime) for arg, kind in zip(args, kinds, strict=True))
+    return filled(
+        runtime.prompt.call,
+        name=spelled(neutral.name, runtime.names.function, runtime.names.reserved),
+        arguments=runtime.prompt.argument_between.join(literals),
+    )
+
+
+def type_name(kind: str, runtime: Runtime) -> str:
+    """Write a type."""
+    if kind in runtime.types:
+        return runtime.types[kind]
+    return filled(runtime.types["list"], element=type_name(element_of(kind), runtime))
+
+
+def literal(value: Any, kind: str, runtime: Runtime) -> str:
+    """Write a value of a type."""
+    forms = runtime.literals
+    if is_list(kind):
+        form = forms.empty.get(kind) if not value else None
+        items = (literal(item, element_of(kind), runtime) for item in value)
+        return filled(
+            form if form is not None else forms.lists.get(kind, forms.list),
+            items=forms.separator.join(items),
+            element=type_name(element_of(kind), runtime),
+            count=str(len(value)),
+        )
+    if kind == "str":
+        return filled(forms.string, value=_escaped(value, runtime))
+    if kind == "bool":
+        return forms.true if value else forms.false
+    written = filled(forms.integer if kind == "int" else forms.real, value=_number(value, kind))
+    return filled(forms.negative, value=written) if written.startswith("-") else written
+
+
+def python_check(neutral: NeutralProblem) -> str:
+    """Write the `check(candidate)` that the oracle runs: exact types, and floats nearly equal."""
+    kinds = [kind for _, kind in neutral.parameters]
+    cases = [[list(map(exact, case.args, kinds)), case.returns] for case in neutral.cases]
+    return _CHECK.replace("CASES", repr(json.dumps(cases))).replace("KIND", repr(neutral.returns))
+
+
+_CHECK = """
+import json
+import math
+
+
+def same(got, want, kind):
+    if kind.startswith("list["):
+        inner = kind[5:-1]
+        return (
+            type(got) is list
+            and len(got) == len(want)
+            and all(same(g, w, inner) for g, w in zip(got, want))
+        )
+    if kind == "float":
+        return type(got) in (int, float) and math.isclose(got, want, rel_tol=1e-9, abs_tol=1e-9)
+    return type(got) is type(want) and got == want
+
+
+def check(candidate):
+    for args, want in json.loads(CASES):
+        assert same(candidate(*args), want, KIND)
+"""
+
+
+def filled(form: str, **marks: str) -> str:
+    """Replace each known %mark%; whatever else stands between percent signs stays."""
+    return _MARK.sub(lambda found: marks.get(found[1], found[0]), form)
+
+
+def _number(value: float, kind: str) -> str:
+    if kind == "int":
+        return str(value)
+    text = repr(float(value))
+    mantissa, mark, exponent = text.partition("e")
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}{mark}{exponent.lstrip('+')}"
+
+
+def _escaped(text: str, runtime: Runtime) -> str:
+    forms = runtime.literals
+    made = []
+    for character in text:
+        if character in forms.escapes:
+            made.append(forms.escapes[character])
+        elif " " <= character <= "~" or not forms.escape:
+            made.append(character)
+        else:
+            made += [forms.escape.format(unit) for unit in _units(character, forms.escape_unit)]
+    return "".join(made)
+
+
+def _units(character: str, unit: str) -> list[int]:
+    if unit == "byte":
+        return list(character.encode())
+    if unit == "utf16":
+        raw = character.encode("utf-16-be")
+        return [int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2)]
+    return [ord(character)]
+
+
+def _declared(neutral: NeutralProblem, runtime: Runtime) -> str:
+    """Write what must be declared for the types that occur, inner ones first."""
+    used: set[str] = set()
+    for kind in (neutral.returns, *(kind for _, kind in neutral.parameters)):
+        while is_list(kind):
+            used.add(kind)
+            kind = element_of(kind)
+        used.add(kind)
+    known = runtime.prompt.declared
+    return "".join(known[kind] for kind in sorted(used & set(known), key=len))
+
+
+def _comment(neutral: NeutralProblem, runtime: Runtime) -> str:
+    row, names = runtime.prompt, runtime.names
+    text = neutral.text
+    shown = {name: spelled(name, names.parameter, names.reserved) for name, _ in neutral.parameters}
+    text = re.sub(r"`(\w+)`", lambda found: f"`{shown.get(found[1], found[1])}`", text)
+    lines: list[str] = []
+    for paragraph in text.strip().split("\n"):
+        lines += textwrap.wrap(paragraph, row.width - len(row.comment_line)) or [""]
+    docs = [
+        filled(row.parameter_doc, name=shown[name], type=type_name(kind, runtime), number=str(at))
+        for at, (name, kind) in enumerate(neutral.parameters, 1)
+        if row.parameter_doc
+    ]
+    if row.returns_doc:
+        docs.append(filled(row.returns_doc, type=type_name(neutral.returns, runtime)))
+    lines += ["", *docs] if docs else []
+    lines += ["", "Examples:"] if neutral.examples else []
+    for number in neutral.examples:
+        case = neutral.cases[number]
+        call = call_of(neutral, runtime, case.args)
+        value = literal(case.returns, neutral.returns, runtime)
+        lines += filled(row.example, call=call, value=value).split("\n")
+    body = "".join(f"{row.comment_line}{line}".rstrip() + "\n" for line in lines)
+    return (row.comment_open + body + row.comment_close).rstrip("\n")

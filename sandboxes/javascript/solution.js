@@ -1,0 +1,2 @@
+%solution%
+module.exports = { %name% };
