@@ -14,6 +14,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import anyio
 
@@ -22,7 +23,7 @@ from evalkit.execution import Command, Ending, Limits, Ran
 from evalkit.neutral import NeutralProblem
 from evalkit.problem import Outcome, Problem, Sample, Verdict
 from evalkit.rendering import program_of, solution_of
-from evalkit.runtimes import Runtime, Step, load_runtime
+from evalkit.runtimes import FOLDER, Runtime, Step, load_runtime
 from evalkit.sandbox.seam import Sandbox, SandboxFailed
 from evalkit.toolchains import require
 
@@ -43,6 +44,7 @@ class NonceJudge:
     """Judges problems whose cases are data. Holds what was compiled for a while."""
 
     sandbox: Sandbox
+    root: Path = FOLDER
     _prepared: dict[str, Files] = field(default_factory=dict)
     _preparing: anyio.Lock = field(default_factory=anyio.Lock)
     _builds: OrderedDict[bytes, tuple[Ran, Files]] = field(default_factory=OrderedDict)
@@ -53,7 +55,7 @@ class NonceJudge:
         Raises:
             ToolchainMissing: the language's programs are not on this machine.
         """
-        runtime = load_runtime(problem.language)
+        runtime = load_runtime(problem.language, self.root)
         require(runtime)
         neutral = NeutralProblem.of(problem.tests["neutral"], problem.task_id)
         solution = solution_of(problem, runtime, sample.completion)

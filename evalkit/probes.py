@@ -57,6 +57,8 @@ def probes(runtime: Runtime) -> Iterator[Probe]:
 
 def _kinds(runtime: Runtime) -> list[str]:
     scalars = [kind for kind in _VALUES if kind in runtime.types]
+    if "list" not in runtime.types:
+        return scalars
     lists = [f"list[{kind}]" for kind in scalars]
     return [*scalars, *lists, *(f"list[{kind}]" for kind in lists)]
 

@@ -16,6 +16,7 @@ from evalkit.generate import cut_at_stops
 from evalkit.neutral import NeutralProblem, element_of, exact, is_list, spelled
 from evalkit.problem import Problem
 from evalkit.runtimes import Runtime
+from tabwright.errors import InvalidRequest
 
 _MARK = re.compile(r"%([a-z_]+)%")
 
@@ -23,6 +24,10 @@ _MARK = re.compile(r"%([a-z_]+)%")
 def render(neutral: NeutralProblem, runtime: Runtime, reference: str | None = None) -> Problem:
     """Make the problem of one language; `reference` is a completion of its prompt."""
     names = runtime.names
+    if runtime.run:
+        tests: dict[str, Any] = {"neutral": neutral.fields()}
+    else:
+        tests = {"setup": "", "check": python_check(neutral)}
     return Problem(
         task_id=neutral.id,
         language=runtime.name,
@@ -30,7 +35,7 @@ def render(neutral: NeutralProblem, runtime: Runtime, reference: str | None = No
         stop=runtime.prompt.stop,
         reference=reference,
         entry_point=spelled(neutral.name, names.function, names.reserved),
-        tests={"neutral": neutral.fields()} if runtime.run else {"setup": "", "check": python_check(neutral)},
+        tests=tests,
     )
 
 
@@ -105,9 +110,15 @@ def call_of(neutral: NeutralProblem, runtime: Runtime, args: tuple[Any, ...]) ->
 
 
 def type_name(kind: str, runtime: Runtime) -> str:
-    """Write a type."""
+    """Write a type.
+
+    Raises:
+        InvalidRequest: the language has no such type.
+    """
     if kind in runtime.types:
         return runtime.types[kind]
+    if not is_list(kind) or "list" not in runtime.types:
+        raise InvalidRequest("type", kind, f"{runtime.name} has {', '.join(runtime.types)}")
     return filled(runtime.types["list"], element=type_name(element_of(kind), runtime))
 
 

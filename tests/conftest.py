@@ -15,6 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.runtimes import load_runtime
+from evalkit.toolchains import missing_programs
+
+# What tests/system_packages.sh brings; other languages are the long tail.
+CORE_LANGUAGES = ("c", "cpp", "go", "javascript", "python")
 CLIENTS = Path(__file__).parent / "integration" / "clients"
 
 
@@ -46,6 +51,12 @@ def _node() -> str | None:
     )
 
 
+def _languages() -> str | None:
+    """The core ones, which `make test` must judge."""
+    lacking = [name for name in CORE_LANGUAGES if missing_programs(load_runtime(name))]
+    return f"no toolchain of {', '.join(lacking)} (evalkit toolchains install)" if lacking else None
+
+
 def _llama_vim() -> str | None:
     """In no package registry, so nothing here fetches it."""
     if shutil.which("vim") is None or shutil.which("curl") is None:
@@ -64,6 +75,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "nginx": _nginx,
     "llama.vim": _llama_vim,
     "sandbox": _sandbox,
+    "languages": _languages,
 }
 
 

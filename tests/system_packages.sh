@@ -1,12 +1,16 @@
 #!/bin/sh
 # Bring the system packages that the tests need: nginx and openssl (cancellation through a proxy), Node.js
-# with npm (the editors' own clients) and bubblewrap (the sandbox of untrusted programs). Called by
+# with npm (the editors' own clients) and bubblewrap (the sandbox of untrusted programs), and
+# the compilers of C, C++ and Go, which are judged in it. Called by
 # `make test`; does nothing when they are there.
 set -eu
 
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=""
 command -v bwrap >/dev/null || missing="$missing bubblewrap"
+command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
+command -v g++ >/dev/null || missing="$missing g++"
+command -v go >/dev/null || missing="$missing golang-go"
 command -v nginx >/dev/null || missing="$missing nginx-light"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v node >/dev/null || missing="$missing nodejs"

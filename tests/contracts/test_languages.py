@@ -11,15 +11,16 @@ from evalkit.problem import Verdict
 from evalkit.runtimes import load_runtime, runtime_names
 from evalkit.session import judging_in
 from evalkit.toolchains import missing_programs
+from tests.conftest import CORE_LANGUAGES
 
-# What tests/system_packages.sh brings; the others are the long tail.
-CORE = ("c", "cpp", "go", "javascript", "python")
 LIMITS = Limits(cpu_s=1.5, wall_s=90)
 AT_ONCE = 2
 
 
 def rows() -> list[object]:
-    marks = {name: () if name in CORE else (pytest.mark.slow,) for name in runtime_names()}
+    marks = {
+        name: () if name in CORE_LANGUAGES else (pytest.mark.slow,) for name in runtime_names()
+    }
     return [pytest.param(name, marks=marks[name]) for name in runtime_names()]
 
 

@@ -1,4 +1,4 @@
-"""Writes sandboxes/<language>/Dockerfile from runtime.toml: `python -m tests.repository.dockerfiles`."""
+"""Writes the Dockerfiles of sandboxes/: `python -m tests.repository.dockerfiles`."""
 
 from __future__ import annotations
 

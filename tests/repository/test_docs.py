@@ -23,6 +23,10 @@ HELPS = [
     *(["tabwright", "train", verb] for verb in ("tokenizer", "shards", "run", "export", "holes")),
     *(["tabwright", "keys", verb] for verb in ("create", "list", "set", "revoke")),
     ["evalkit"],
+    ["evalkit", "toolchains"],
+    ["evalkit", "toolchains", "list"],
+    ["evalkit", "toolchains", "install"],
+    ["evalkit", "render"],
     ["evalkit", "estimate"],
 ]
 

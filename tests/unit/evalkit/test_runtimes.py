@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,9 +14,21 @@ from evalkit.commands.toolchains import main
 from evalkit.execution import Limits
 from evalkit.judge import open_judge
 from evalkit.neutral import NeutralProblem
+from evalkit.nonce_judge import NonceJudge
+from evalkit.probes import OUTCOMES, probes
 from evalkit.problem import Sample
 from evalkit.rendering import render
-from evalkit.runtimes import FOLDER, load_runtime, runtime_names
+from evalkit.runtimes import (
+    FOLDER,
+    Literals,
+    Names,
+    PromptRow,
+    Runtime,
+    Step,
+    ToolchainRow,
+    load_runtime,
+    runtime_names,
+)
 from evalkit.session import open_sandbox
 from evalkit.toolchains import ToolchainMissing, install_commands, missing_programs, require, status
 from tabwright.errors import ConfigError, UnknownLanguage
@@ -59,6 +72,36 @@ def test_a_wrong_value_is_named_with_file_and_key(
         load_runtime("go", root)
     assert str(root / "go" / "runtime.toml") in str(refused.value)
     assert key in str(refused.value)
+
+
+PAGE = FOLDER.parent / "docs" / "extending" / "language.md"
+
+
+@pytest.mark.needs("sandbox")
+@pytest.mark.anyio
+async def test_the_language_that_the_page_adds_works_as_it_stands_there(tmp_path: Path) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    files = re.findall(r"\*\*`([\w./]+)`\*\*\n\n```\w+\n(.*?)```", text, re.DOTALL)
+    assert len(files) == 2 + len(OUTCOMES)
+    for name, content in files:
+        path = tmp_path / "awk" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    runtime = load_runtime("awk", tmp_path)
+    if missing := missing_programs(runtime):
+        pytest.skip(f"{', '.join(missing)} not installed")
+    async with open_sandbox("process") as sandbox:
+        judge = NonceJudge(sandbox, tmp_path)
+        for probe in probes(runtime):
+            found = await judge.judge(probe.problem, probe.sample, Limits(cpu_s=1.5, wall_s=60))
+            assert (probe.name, found.outcome) == (probe.name, probe.outcome)
+
+
+def test_every_field_of_a_runtime_is_on_the_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    rows = (ToolchainRow, Step, Literals, Names, PromptRow, Runtime)
+    fields = {name for row in rows for name in row.model_fields} - {"name", "folder"}
+    assert not {name for name in fields if name not in text}
 
 
 def test_an_unknown_language_is_told_what_is_near() -> None:
