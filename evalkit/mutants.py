@@ -22,6 +22,7 @@ from evalkit.passk import decide
 from evalkit.problem import Judge, Problem, Sample, Verdict
 
 COUNT = 3
+_INSTEAD = ("", "pass", "raise ValueError")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,11 @@ def all_mutants(problem: Problem) -> list[Mutant]:
         for _, group in groupby(by_kind, key=lambda edit: edit.kind)
         for rank, edit in enumerate(group)
     ]
-    ordered = sorted(ranked, key=lambda pair: (pair[0], pair[1].kind))
-    return [_mutant(source, edit, before, end) for _, edit in ordered]
+    ordered = [edit for _, edit in sorted(ranked, key=lambda pair: (pair[0], pair[1].kind))]
+    if problem.suffix is not None:
+        # A hole may be too small to hold anything that can be edited.
+        ordered += [Edit(before, end, text, "whole") for text in _INSTEAD]
+    return [_mutant(source, edit, before, end) for edit in ordered]
 
 
 async def judge_mutants(

@@ -79,6 +79,10 @@ class Benchmark(Protocol):
     def languages(self) -> Sequence[str]:
         """The languages it has problems in."""
 
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """The tasks of its files that it does not ask, each with the reason."""
+
     def problems(self, language: str) -> Sequence[Problem]:
         """Every problem in one language, in a stable order.
 

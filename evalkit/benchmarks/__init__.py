@@ -3,4 +3,5 @@
 BENCHMARKS = {
     "core": "evalkit.benchmarks.core:Core",
     "humaneval": "evalkit.benchmarks.humaneval:HumanEval",
+    "infilling": "evalkit.benchmarks.infilling:Infilling",
 }

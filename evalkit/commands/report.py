@@ -35,6 +35,8 @@ def main(argv: Sequence[str]) -> int:
 def table(report: Mapping[str, Any]) -> str:
     """Render the scores as text."""
     lines = []
+    if left_out := report.get("left_out"):
+        lines.append(f"left out of the benchmark: {len(left_out)} tasks (see `evalkit list`)")
     for language, row in report["languages"].items():
         counts = ", ".join(f"{count} {name}" for name, count in row["outcomes"].items())
         lines.append(f"{language}: {row['tasks']} tasks, {row['samples']} samples: {counts}")
