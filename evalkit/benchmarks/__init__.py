@@ -2,6 +2,10 @@
 
 BENCHMARKS = {
     "core": "evalkit.benchmarks.core:Core",
+    "evalplus": "evalkit.benchmarks.evalplus:EvalPlus",
     "humaneval": "evalkit.benchmarks.humaneval:HumanEval",
+    "humaneval-x": "evalkit.benchmarks.humaneval_x:HumanEvalX",
     "infilling": "evalkit.benchmarks.infilling:Infilling",
+    "mbpp": "evalkit.benchmarks.mbpp:Mbpp",
+    "multipl-e": "evalkit.benchmarks.multipl_e:MultiPlE",
 }

