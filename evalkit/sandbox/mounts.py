@@ -7,6 +7,7 @@ where they lie below one of those. Nothing here mounts: `bubblewrap.py` and `zyg
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -105,7 +106,8 @@ def _private_folders() -> Iterator[str]:
     if (package.parent / "pyproject.toml").exists():
         yield str(package.parent)
     yield str(Path.cwd())
-    yield str(Path.home())
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        yield str(Path.home())
 
 
 def _below_any(path: str, folders: tuple[str, ...]) -> bool:

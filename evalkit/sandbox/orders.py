@@ -92,6 +92,9 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8)
     while data and not data.startswith(b"{"):
         data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8)
+    for descriptor in descriptors:
+        # They come without it, and what inherits them is not trusted.
+        os.set_inheritable(descriptor, False)
     return (json.loads(data) if data else None), list(descriptors)
 
 

@@ -21,6 +21,7 @@ WRITABLE = {"box": (BOX, 0o755), "tmp": ("/tmp", 0o1777), "shm": ("/dev/shm", 0o
 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = {"fd": "fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
+_OPEN = ("/usr", "/etc", "/lib", "/bin", "/sbin")
 _SMALL = "size=1m,mode=0755"
 _TMPFS_FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV
 
@@ -61,9 +62,10 @@ def _own_mounts() -> None:
 
 def _copy_closed(setup: Setup) -> dict[str, str]:
     """Bind what may lie in folders closed to other users to where everybody may go."""
-    closed = {path for view in setup.views.values() for path in view.binds}
+    binds = {path for view in setup.views.values() for path in view.binds}
     copies = {}
-    for number, path in enumerate(sorted(p for p in closed if not p.startswith("/usr"))):
+    # The system's own are open to everybody, and its files in /etc may be replaced meanwhile.
+    for number, path in enumerate(sorted(p for p in binds if not p.startswith(_OPEN))):
         copies[path] = f"{setup.lobby}/{number}"
         _bind(path, Path(copies[path]))
     return copies

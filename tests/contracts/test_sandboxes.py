@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from evalkit.execution import Command, Ending, Limits
+from evalkit.sandbox.checks import run_checks
 from evalkit.sandbox.process import open_process_sandbox
 from evalkit.sandbox.seam import Sandbox, SandboxFailed
 
@@ -134,3 +135,9 @@ async def test_what_the_block_raises_comes_out_as_it_is(sandbox: Sandbox) -> Non
 async def test_a_program_that_is_missing_is_no_verdict(sandbox: Sandbox) -> None:
     with pytest.raises(SandboxFailed, match="no-such-program"):
         await sandbox.run(Command(("no-such-program",)), SOON)
+
+
+async def test_every_attack_is_contained_and_nothing_is_left(sandbox: Sandbox) -> None:
+    results = await run_checks(sandbox)
+    assert len({result.name for result in results}) >= 35
+    assert [result for result in results if not result.contained] == []
