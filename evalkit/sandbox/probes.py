@@ -58,7 +58,7 @@ refused("raw socket", socket.socket, socket.AF_INET, socket.SOCK_RAW, 1)
 for path in given["hidden"]:
     if os.path.exists(path) or os.path.exists("/proc/1/root" + path):
         hole(path)
-for path in ("/etc/shadow", "/etc/ssh", "/root/.ssh", "/proc/kcore", "/dev/mem"):
+for path in ("/etc/shadow", "/etc/ssh", "/proc/kcore", "/dev/mem"):
     refused(path, lambda: os.listdir(path) if os.path.isdir(path) else open(path, "rb").read(1))
 """,
     "writing outside": """
