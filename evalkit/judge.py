@@ -13,18 +13,22 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
+import anyio
+
+from evalkit.checkers import Checker, Checkers
 from evalkit.execution import Command, Ending, Limits, Ran
 from evalkit.nonce_judge import NonceJudge
 from evalkit.problem import Judge, Outcome, Problem, Sample, Verdict
 from evalkit.sandbox.seam import Conversation, Sandbox, SandboxFailed
 
 _PYTHON = ("python3", "-I", "-S", "main.py")
-_CHECKER_LIMITS = Limits(cpu_s=30.0, wall_s=600.0)
+# How a checker's message begins that is for the worker; any other is the verdict.
+_CALL = b'{"call"'
 _BY_ENDING = {
     Ending.MEMORY: Outcome.MEMORY,
     Ending.OUTPUT: Outcome.OUTPUT,
@@ -36,7 +40,16 @@ _BY_ENDING = {
 @asynccontextmanager
 async def open_judge(sandbox: Sandbox) -> AsyncIterator[Judge]:
     """Open the judge of all problems, with `sandbox` for everything that is executed."""
-    yield _ByTests(PythonOracle(sandbox), NonceJudge(sandbox))
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        checkers = Checkers(sandbox, _program("checker"), tasks)
+        try:
+            yield _ByTests(PythonOracle(sandbox, checkers), NonceJudge(sandbox))
+        except Exception as error:  # noqa: BLE001 - raised below, out of the task group
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +70,23 @@ class PythonOracle:
     """Judges Python problems whose tests are a source with `check(candidate)`."""
 
     sandbox: Sandbox
+    checkers: Checkers
 
     async def judge(self, problem: Problem, sample: Sample, limits: Limits) -> Verdict:
         """Run the tests against the sample. See `evalkit.problem.Judge.judge`."""
+        try:
+            return await self._judge(problem, sample, limits, fresh=False)
+        except _CheckerSpent:
+            # What other samples used up must not count against this one.
+            return await self._judge(problem, sample, limits, fresh=True)
 
+    async def _judge(
+        self, problem: Problem, sample: Sample, limits: Limits, *, fresh: bool
+    ) -> Verdict:
         def verdict(outcome: Outcome, detail: str, cpu_s: float) -> Verdict:
             return Verdict(problem.task_id, sample.index, outcome, detail, cpu_s)
 
-        # The wall of the checker outlasts the worker's, so that it is never blamed for waiting.
-        patience = replace(_CHECKER_LIMITS, wall_s=limits.wall_s + _CHECKER_LIMITS.wall_s)
-        async with (
-            self.sandbox.talk(_program("checker"), patience) as checker,
-            self.sandbox.talk(_program("worker"), limits) as worker,
-        ):
+        async with self.sandbox.talk(_program("worker"), limits) as worker:
             source = problem.prompt + sample.completion + (problem.suffix or "")
             loaded = await worker.ask(json.dumps({"source": source}).encode())
             answer = _parsed(loaded)
@@ -81,30 +98,36 @@ class PythonOracle:
                 ran = await worker.end()
                 broken = Outcome.NOT_COMPILED if name == "SyntaxError" else Outcome.CRASHED
                 return verdict(broken, name, ran.cpu_s)
-            found = await self._converse(problem, checker, worker)
+            async with self.checkers.lend(fresh=fresh) as checker:
+                found = await _converse(problem, checker, worker)
             ran = await worker.end()
         return verdict(*(found or _ended(ran)), ran.cpu_s)
 
-    async def _converse(
-        self, problem: Problem, checker: Conversation, worker: Conversation
-    ) -> tuple[Outcome, str] | None:
-        """Pass calls and answers on until the checker decides; None: the worker ended first."""
-        message = await checker.ask(json.dumps(_job(problem)).encode())
-        while True:
-            said = _parsed(message)
-            if said is None:
-                ran = await checker.end()
-                if ran.ending in (Ending.CPU_TIME, Ending.MEMORY):
-                    return Outcome.WRONG, "its answers could not be compared within the limits"
-                raise SandboxFailed(f"the checker of {problem.task_id} ended: {ran.ending}")
-            if "call" not in said:
-                return Outcome(said["verdict"]), str(said["detail"])[:80]
-            answer = await worker.ask(json.dumps(said["call"]).encode())
-            if answer is None:
-                return None
-            if _parsed(answer) is None:
-                return Outcome.WRONG, "its answer is no message"
-            message = await checker.ask(answer)
+
+class _CheckerSpent(Exception):
+    """A checker that other samples had used before ended."""
+
+
+async def _converse(
+    problem: Problem, checker: Checker, worker: Conversation
+) -> tuple[Outcome, str] | None:
+    """Pass calls and answers on until the checker decides; None: the worker ended first."""
+    said = await checker.talk.ask(json.dumps(_job(problem)).encode())
+    while said is not None and said.startswith(_CALL):
+        answer = await worker.ask(said)
+        if answer is None:
+            return None
+        said = await checker.talk.ask(answer)
+    if said is not None:
+        checker.reusable = True
+        decision = json.loads(said)
+        return Outcome(decision["verdict"]), str(decision["detail"])[:80]
+    if checker.samples > 1:
+        raise _CheckerSpent
+    ran = await checker.talk.end()
+    if ran.ending in (Ending.CPU_TIME, Ending.MEMORY):
+        return Outcome.WRONG, "its answers could not be compared within the limits"
+    raise SandboxFailed(f"the checker of {problem.task_id} ended: {ran.ending}")
 
 
 def _job(problem: Problem) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The candidate shares this process and may send whatever it likes: the other side
 but plain values. `codec.py` stands before this text.
 """
 
+import random
 import sys
 from typing import Any
 
@@ -25,11 +26,14 @@ def main() -> None:
 
 def _answer(message: Any, scope: dict[str, Any]) -> Any:
     if "source" in message:
+        # A sample that guesses gets the same verdict on every run.
+        random.seed(0)
         exec(compile(message["source"], "candidate.py", "exec"), scope)
         return {"loaded": True}
-    arguments = [decode(a) for a in message["args"]]
-    named = {k: decode(v) for k, v in message["kwargs"].items()}
-    value = scope[message["name"]](*arguments, **named)
+    call = message["call"]
+    arguments = [decode(a) for a in call["args"]]
+    named = {k: decode(v) for k, v in call["kwargs"].items()}
+    value = scope[call["name"]](*arguments, **named)
     # Arguments go back too, because a function may be asked to change them in place.
     return {"value": encode(value), "args": [_if_plain(a) for a in arguments]}
 
