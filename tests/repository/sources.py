@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("tabwright", "server", "training", "evalkit", "loadtest")
+PACKAGES = ("tabwright", "server", "training", "evalkit", "ab", "loadtest")
 
 
 @cache

@@ -64,7 +64,7 @@ def test_the_gateway_imports_without_torch_or_an_engine_library() -> None:
 
 
 def test_the_commands_and_the_vocabulary_import_without_anything_heavy() -> None:
-    light = [name for name in modules() if name.split(".")[0] in ("tabwright", "evalkit")]
+    light = [name for name in modules() if name.split(".")[0] in ("tabwright", "evalkit", "ab")]
     assert not loaded_by(*light) & (HEAVY | WEB | {"numpy"})
 
 

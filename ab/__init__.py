@@ -1,0 +1,1 @@
+"""Flags, the events that editors report, and statistics that count users."""
