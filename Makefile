@@ -26,7 +26,7 @@ CLIENTS_KEY := $(shell cat $(CLIENTS)/package*.json 2>/dev/null | sha256sum | cu
 CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package.json),$(CLIENTS)/node_modules/.ready-$(CLIENTS_KEY))
 
 # What CI must not skip: with --require a missing service is a failure, not a skip.
-REQUIRE := --require nginx --require node --require torch --require cpu --require sandbox --require languages
+REQUIRE := --require nginx --require node --require torch --require cpu --require sandbox --require redis --require languages
 ALL_EXTRAS := cpu,train,triton,redis,otel,ab,data,loadtest,eval,dev
 
 .DEFAULT_GOAL := help

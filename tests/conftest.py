@@ -57,6 +57,12 @@ def _languages() -> str | None:
     return f"no toolchain of {', '.join(lacking)} (evalkit toolchains install)" if lacking else None
 
 
+def _redis() -> str | None:
+    if shutil.which("redis-server") is None:
+        return "redis-server not installed (Debian: redis-server)"
+    return _package("redis")
+
+
 def _llama_vim() -> str | None:
     """In no package registry, so nothing here fetches it."""
     if shutil.which("vim") is None or shutil.which("curl") is None:
@@ -73,6 +79,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "torch": lambda: _package("torch", "transformers"),
     "node": _node,
     "nginx": _nginx,
+    "redis": _redis,
     "llama.vim": _llama_vim,
     "sandbox": _sandbox,
     "languages": _languages,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Bring the system packages that the tests need: nginx and openssl (cancellation through a proxy), Node.js
-# with npm (the editors' own clients) and bubblewrap (the sandbox of untrusted programs), and
-# the compilers of C, C++ and Go, which are judged in it. Called by
+# with npm (the editors' own clients), bubblewrap (the sandbox of untrusted programs),
+# the compilers of C, C++ and Go, which are judged in it, and Redis (a store of experiments). Called by
 # `make test`; does nothing when they are there.
 set -eu
 
@@ -15,6 +15,7 @@ command -v nginx >/dev/null || missing="$missing nginx-light"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"
+command -v redis-server >/dev/null || missing="$missing redis-server"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then as_root=""
@@ -28,7 +29,7 @@ fi
 
 echo "installing system packages:$missing"
 log=$(mktemp)
-# RUNLEVEL=1 keeps the packages from starting a service of their own on port 80.
+# RUNLEVEL=1 keeps the packages from starting a service of their own on a port of the machine.
 if ! { timeout 300 $as_root apt-get update -q &&
   timeout 900 $as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
     apt-get install -q -y --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then

@@ -1,0 +1,1 @@
+"""Where flags and events are kept."""

@@ -1,0 +1,173 @@
+"""Flags and events in one SQLite file, for one machine: the default.
+
+Write-ahead logging with a sync at each commit, so what was acknowledged outlives `kill -9` and a
+power cut; several processes may share the file. Read `SqliteStore` first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ab import definition
+from ab.errors import StaleRevision, StoreAway
+from ab.events import Event, from_json, to_json
+from ab.flags import Flag, check_layers
+from ab.rollup import Cell, Counts, differences
+from ab.store import Version
+from tabwright.errors import ConfigError
+
+_WAIT_S = 10.0  # for another process that writes
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS flag_version (
+  key TEXT, revision INTEGER, at REAL, who TEXT, why TEXT, body TEXT,
+  PRIMARY KEY (key, revision));
+CREATE TABLE IF NOT EXISTS event (
+  id TEXT PRIMARY KEY, suggestion TEXT, user TEXT, body TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS event_suggestion ON event (suggestion);
+CREATE INDEX IF NOT EXISTS event_user ON event (user);
+CREATE TABLE IF NOT EXISTS cell (
+  {", ".join(f"{name} TEXT" for name in Cell._fields)},
+  {", ".join(f"{name} INTEGER" for name in Counts._fields)},
+  PRIMARY KEY ({", ".join(Cell._fields)})) WITHOUT ROWID;
+"""
+_ADD = (
+    f"INSERT INTO cell VALUES ({', '.join('?' * (len(Cell._fields) + len(Counts._fields)))})"
+    " ON CONFLICT DO UPDATE SET "
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in Counts._fields)
+)
+_NEWEST = """
+SELECT key, max(revision), at, who, why, body FROM flag_version GROUP BY key ORDER BY key
+"""
+
+
+class SqliteStore:
+    """A store in a file."""
+
+    def __init__(self, address: str) -> None:
+        """Open the file `address`, and make it if need be.
+
+        Raises:
+            ConfigError: it cannot be opened, or is something else.
+        """
+        self._lock = threading.Lock()
+        try:
+            Path(address).touch(0o600)  # it names people
+            self._db = sqlite3.connect(
+                address, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA secure_delete = ON")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(f"store: {address} cannot be used: {error}") from None
+
+    def flags(self) -> dict[str, Version]:
+        """Newest version of each flag, by key."""
+        with self._reading() as db:
+            return {row[0]: _version(row) for row in db.execute(_NEWEST)}
+
+    def stamp(self) -> int:
+        """Count the versions."""
+        with self._reading() as db:
+            return int(db.execute("SELECT count(*) FROM flag_version").fetchone()[0])
+
+    def put(self, flag: Flag, expected: int, at: float, who: str, why: str) -> Version:
+        """Write a flag that was read at the revision `expected`, 0 for a new one."""
+        with self._writing() as db:
+            others = {row[0]: _version(row) for row in db.execute(_NEWEST)}
+            now = others[flag.key].revision if flag.key in others else 0
+            if now != expected:
+                raise StaleRevision(
+                    f"{flag.key}: revision {expected} was changed, it is {now} by now; "
+                    "look at it again and repeat your change"
+                )
+            check_layers([flag, *(v.flag for key, v in others.items() if key != flag.key)])
+            row = (flag.key, now + 1, at, who, why, definition.to_json(flag))
+            db.execute("INSERT INTO flag_version VALUES (?, ?, ?, ?, ?, ?)", row)
+        return Version(flag, now + 1, at, who, why)
+
+    def history(self, key: str) -> list[Version]:
+        """All versions of a flag, oldest first."""
+        query = "SELECT * FROM flag_version WHERE key = ? ORDER BY revision"
+        with self._reading() as db:
+            return [_version(row) for row in db.execute(query, (key,))]
+
+    def append(self, events: Sequence[Event]) -> int:
+        """Keep the events whose ids are new; tell how many they were."""
+        with self._writing() as db:
+            touched = {event.suggestion for event in events}
+            before = {name: _events_of(db, name) for name in touched}
+            added = 0
+            for event in events:
+                row = (event.id, event.suggestion, event.user, to_json(event))
+                added += db.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", row).rowcount
+            if added:
+                after = {name: _events_of(db, name) for name in touched}
+                _add(db, differences(before, after).items())
+        return added
+
+    def cells(self) -> Iterator[tuple[Cell, Counts]]:
+        """Everything counted."""
+        size = len(Cell._fields)
+        with self._reading() as db:
+            rows = db.execute("SELECT * FROM cell").fetchall()
+        for row in rows:
+            yield Cell(*row[:size]), Counts(*row[size:])
+
+    def purge(self, user: str) -> int:
+        """Erase the suggestions of a user, also from free pages and the log."""
+        query = "SELECT DISTINCT suggestion FROM event WHERE user = ?"
+        with self._writing() as db:
+            theirs = [row[0] for row in db.execute(query, (user,))]
+            before = {name: _events_of(db, name) for name in theirs}
+            _add(db, differences(before, {}).items())
+            db.executemany("DELETE FROM event WHERE suggestion = ?", ((name,) for name in theirs))
+            db.execute("DELETE FROM cell WHERE user = ?", (user,))
+        with self._reading() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(theirs)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._db
+            except sqlite3.Error as error:
+                raise StoreAway(f"the store cannot be used: {error}; is its disk full?") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, which nobody else writes beside; an exception undoes it."""
+        with self._reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+
+def _version(row: Sequence[object]) -> Version:
+    key, revision, at, who, why, body = row
+    flag = definition.from_json(str(key), str(body))
+    return Version(flag, int(str(revision)), float(str(at)), str(who), str(why))
+
+
+def _events_of(db: sqlite3.Connection, suggestion: str) -> list[Event]:
+    rows = db.execute("SELECT body FROM event WHERE suggestion = ?", (suggestion,))
+    return [from_json(row[0]) for row in rows]
+
+
+def _add(db: sqlite3.Connection, changes: Iterable[tuple[Cell, Counts]]) -> None:
+    db.executemany(_ADD, ((*cell, *counts) for cell, counts in changes))
