@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evalkit.generate import cut_at_stops
@@ -56,11 +57,16 @@ def prompt_of(neutral: NeutralProblem, runtime: Runtime) -> str:
         row.signature,
         name=spelled(neutral.name, names.function, names.reserved),
         parameters=row.between.join(parameters),
+        parameter_types=row.types_between.join(
+            type_name(kind, runtime) for _, kind in neutral.parameters
+        ),
         returns=type_name(neutral.returns, runtime),
     )
     return filled(
         row.form,
-        declared=_declared(neutral, runtime),
+        declared=_for_types(
+            (neutral.returns, *(kind for _, kind in neutral.parameters)), row.declared
+        ),
         comment=_comment(neutral, runtime),
         signature=signature,
     )
@@ -74,6 +80,7 @@ def program_of(neutral: NeutralProblem, runtime: Runtime, solution: str) -> dict
         "returns": type_name(kind, runtime),
         "kind": re.sub(r"\W+", "_", kind).strip("_"),
         "type": kind,
+        "support": _for_types([kind], runtime.support),
     }
     cases = [
         filled(
@@ -115,11 +122,15 @@ def type_name(kind: str, runtime: Runtime) -> str:
     Raises:
         InvalidRequest: the language has no such type.
     """
-    if kind in runtime.types:
-        return runtime.types[kind]
-    if not is_list(kind) or "list" not in runtime.types:
-        raise InvalidRequest("type", kind, f"{runtime.name} has {', '.join(runtime.types)}")
-    return filled(runtime.types["list"], element=type_name(element_of(kind), runtime))
+    return _type_in(runtime.types, kind, runtime)
+
+
+def _type_in(names: Mapping[str, str], kind: str, runtime: Runtime) -> str:
+    if kind in names:
+        return names[kind]
+    if not is_list(kind) or "list" not in names:
+        raise InvalidRequest("type", kind, f"{runtime.name} has {', '.join(names)}")
+    return filled(names["list"], element=_type_in(names, element_of(kind), runtime))
 
 
 def literal(value: Any, kind: str, runtime: Runtime) -> str:
@@ -208,16 +219,15 @@ def _units(character: str, unit: str) -> list[int]:
     return [ord(character)]
 
 
-def _declared(neutral: NeutralProblem, runtime: Runtime) -> str:
-    """Write what must be declared for the types that occur, inner ones first."""
+def _for_types(kinds: Iterable[str], texts: Mapping[str, str]) -> str:
+    """Put together what each type that occurs needs, inner ones first."""
     used: set[str] = set()
-    for kind in (neutral.returns, *(kind for _, kind in neutral.parameters)):
+    for kind in kinds:
         while is_list(kind):
             used.add(kind)
             kind = element_of(kind)
         used.add(kind)
-    known = runtime.prompt.declared
-    return "".join(known[kind] for kind in sorted(used & set(known), key=len))
+    return "".join(texts[kind] for kind in sorted(used & set(texts), key=lambda k: (len(k), k)))
 
 
 def _comment(neutral: NeutralProblem, runtime: Runtime) -> str:
@@ -228,13 +238,19 @@ def _comment(neutral: NeutralProblem, runtime: Runtime) -> str:
     lines: list[str] = []
     for paragraph in text.strip().split("\n"):
         lines += textwrap.wrap(paragraph, row.width - len(row.comment_line)) or [""]
+    named = runtime.documented or runtime.types
     docs = [
-        filled(row.parameter_doc, name=shown[name], type=type_name(kind, runtime), number=str(at))
+        filled(
+            row.parameter_doc,
+            name=shown[name],
+            type=_type_in(named, kind, runtime),
+            number=str(at),
+        )
         for at, (name, kind) in enumerate(neutral.parameters, 1)
         if row.parameter_doc
     ]
     if row.returns_doc:
-        docs.append(filled(row.returns_doc, type=type_name(neutral.returns, runtime)))
+        docs.append(filled(row.returns_doc, type=_type_in(named, neutral.returns, runtime)))
     lines += ["", *docs] if docs else []
     lines += ["", "Examples:"] if neutral.examples else []
     for number in neutral.examples:

@@ -28,12 +28,13 @@ class _Row(BaseModel):
 
 
 class ToolchainRow(_Row):
-    """Where the programs come from. `programs` must all be found for the language to be there."""
+    """Where the programs come from, Debian or npm; all must be found for the language to be there."""
 
     programs: tuple[str, ...] = Field(min_length=1)
     version: tuple[str, ...] = Field(min_length=1)
     debian: tuple[str, ...] = ()
     npm: tuple[str, ...] = ()
+    npm_programs: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
     env: dict[str, str] = {}
 
@@ -96,23 +97,29 @@ class PromptRow(_Row):
     width: int = 88
     parameter_doc: str = ""
     returns_doc: str = ""
+    types_between: str = ", "
     stop: tuple[str, ...] = Field(min_length=1)
     closing: str = ""
     declared: dict[str, str] = {}
 
 
 class Runtime(_Row):
-    """One language. `sources`: file of the program → template in the folder; see the page."""
+    """One language. `sources`: file of the program → template in the folder; see the page.
+
+    documented: types as comments name them, where that is another way than `types`.
+    """
 
     name: str
     folder: Path
     toolchain: ToolchainRow
     types: dict[str, str]
+    documented: dict[str, str] = {}
     literals: Literals = Literals()
     names: Names = Names()
     prompt: PromptRow
     sources: dict[str, str] = {}
     case: str = ""
+    support: dict[str, str] = {}
     prepare: Step | None = None
     compile: Step | None = None
     check: Step | None = None

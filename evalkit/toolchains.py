@@ -59,7 +59,7 @@ def search_path(runtime: Runtime) -> tuple[str, ...]:
 
 def missing_programs(runtime: Runtime) -> tuple[str, ...]:
     """The programs that are not there."""
-    return _not_found(runtime.toolchain.programs, search_path(runtime))
+    return _not_found(_programs(runtime), search_path(runtime))
 
 
 def status(runtime: Runtime) -> Status:
@@ -74,7 +74,7 @@ def require(runtime: Runtime) -> None:
     Raises:
         ToolchainMissing: it cannot.
     """
-    if missing := _looked_for(runtime.toolchain.programs, search_path(runtime)):
+    if missing := _looked_for(_programs(runtime), search_path(runtime)):
         raise ToolchainMissing(
             f"{runtime.name}: {', '.join(missing)} not found in {':'.join(search_path(runtime))}; "
             f"run: evalkit toolchains install --lang {runtime.name}"
@@ -101,8 +101,17 @@ def install_commands(runtimes: Iterable[Runtime]) -> list[list[str]]:
     Raises:
         ToolchainMissing: nothing known here can install on this machine.
     """
-    lacking = [runtime for runtime in runtimes if missing_programs(runtime)]
-    packages = sorted({name for runtime in lacking for name in runtime.toolchain.debian})
+    debian: set[str] = set()
+    from_npm: list[Runtime] = []
+    for runtime in runtimes:
+        missing = set(missing_programs(runtime))
+        if missing & set(runtime.toolchain.programs):
+            debian |= set(runtime.toolchain.debian)
+        if missing & set(runtime.toolchain.npm_programs):
+            from_npm.append(runtime)
+    if from_npm and shutil.which("npm") is None:
+        debian.add("npm")
+    packages = sorted(debian)
     commands: list[list[str]] = []
     if packages:
         prefix = _as_root(packages)
@@ -110,10 +119,9 @@ def install_commands(runtimes: Iterable[Runtime]) -> list[list[str]]:
         quiet = ["env", "DEBIAN_FRONTEND=noninteractive"]
         install = ["apt-get", "install", "-q", "-y", "--no-install-recommends"]
         commands.append([*prefix, *quiet, *install, *packages])
-    for runtime in lacking:
-        if runtime.toolchain.npm:
-            folder = ["--prefix", str(npm_folder(runtime.name)), "--no-audit", "--no-fund"]
-            commands.append(["npm", "install", *folder, *runtime.toolchain.npm])
+    for runtime in from_npm:
+        folder = ["--prefix", str(npm_folder(runtime.name)), "--no-audit", "--no-fund"]
+        commands.append(["npm", "install", *folder, *runtime.toolchain.npm])
     return commands
 
 
@@ -126,6 +134,10 @@ def _as_root(packages: Iterable[str]) -> list[str]:
     if shutil.which("sudo") is None:
         raise ToolchainMissing(f"run as root: apt-get install {' '.join(packages)}")
     return ["sudo"]
+
+
+def _programs(runtime: Runtime) -> tuple[str, ...]:
+    return runtime.toolchain.programs + runtime.toolchain.npm_programs
 
 
 def _not_found(programs: tuple[str, ...], folders: tuple[str, ...]) -> tuple[str, ...]:

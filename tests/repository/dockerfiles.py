@@ -28,7 +28,9 @@ WORKDIR /box
 def render(runtime: Runtime) -> str:
     """The Dockerfile of one language."""
     row = runtime.toolchain
-    text = _HEAD + _DEBIAN.replace("%packages%", " ".join(row.debian))
+    text = _HEAD + _DEBIAN.replace(
+        "%packages%", " ".join([*row.debian, *(["npm"] if row.npm else [])])
+    )
     if row.npm:
         text += _NPM.replace("%packages%", " ".join(row.npm))
     return text + _TAIL

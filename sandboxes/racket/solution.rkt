@@ -1,0 +1,3 @@
+%solution%
+
+(provide %name%)

@@ -1,0 +1,2 @@
+%solution%
+export { %name% };
