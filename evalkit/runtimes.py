@@ -28,7 +28,7 @@ class _Row(BaseModel):
 
 
 class ToolchainRow(_Row):
-    """Where the programs come from, Debian or npm; all must be found for the language to be there."""
+    """Where the programs come from, Debian or npm. All of them must be found."""
 
     programs: tuple[str, ...] = Field(min_length=1)
     version: tuple[str, ...] = Field(min_length=1)
