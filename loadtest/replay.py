@@ -45,11 +45,11 @@ class Replay:
     anew: int = 0
     anew_same: int = 0
 
-    def file(self, trace: Trace) -> None:
-        """Type one trace."""
+    def file(self, trace: Trace, most: int) -> None:
+        """Type the first keys of one trace."""
         self.said.clear()
         typed = ""
-        for key in trace.keys:
+        for key in trace.keys[:most]:
             suggested = self.ask(trace, typed)
             if self.chance.random() < _THROUGH:
                 for end in range(1, len(suggested)):
@@ -113,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--api-key", default="")
     parser.add_argument("--files", type=int, default=24)
+    parser.add_argument("--keys", type=int, default=80, help="the most keys typed in one file")
     parser.add_argument("--sources", type=Path, help="folder to type from (default: the stdlib)")
     parser.add_argument("--suffix", default=".py", help="ending of the source files")
     parser.add_argument("--seed", type=int, default=1)
@@ -133,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in range(options.files):
             trace = next(cuts)
             print(f"{number + 1}/{options.files} {trace.path}", file=sys.stderr)
-            replay.file(trace)
+            replay.file(trace, options.keys)
     except (OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
