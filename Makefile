@@ -68,13 +68,15 @@ bench: $(SERVE_READY) ## Measure the engine on this machine (decode, first token
 load: $(TEST_READY) ## Let developers type at a server of its own (USERS=16 DURATION=60 seconds)
 	@exec $(RUN)/python -m loadtest --users $(or $(USERS),16) --duration $(or $(DURATION),60) $(ARGS)
 
-measure: $(SERVE_READY) ## Write docs/results anew (idle machine; HOLES=FILE for the quality too)
+measure: $(TEST_READY) ## Write docs/results anew (idle machine; HOLES=FILE for the quality too)
 	$(RUN)/python docs/results/where.py >docs/results/where.json
 	$(RUN)/tabwright bench --rounds 7 --json >docs/results/bench.json
 	$(RUN)/tabwright cancel-bench --json >docs/results/cancel.json
-	$(RUN)/tabwright serve --port 8129 >/dev/null & server=$$!; trap "kill $$server" EXIT; \
-	  curl -sf --retry 60 --retry-delay 1 --retry-all-errors http://127.0.0.1:8129/readyz && \
-	  $(RUN)/tabwright conformance --base-url http://127.0.0.1:8129 --json >docs/results/conformance.json
+	-$(RUN)/tabwright serve --port 8129 >/dev/null & server=$$!; trap "kill $$server" EXIT; \
+	  curl -sf --retry 60 --retry-delay 1 --retry-all-errors http://127.0.0.1:8129/readyz; \
+	  $(RUN)/tabwright conformance --base-url http://127.0.0.1:8129 --json >docs/results/conformance.json; \
+	  $(RUN)/python -m loadtest.replay --base-url http://127.0.0.1:8129 >docs/results/replay.json
+	-$(RUN)/python -m loadtest --report docs/results/load.json >/dev/null
 	$(RUN)/tabwright parse-bench --json >docs/results/postprocess.json
 	$(if $(HOLES),$(RUN)/tabwright quality --holes $(HOLES) >docs/results/quality.txt)
 
