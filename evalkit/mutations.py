@@ -145,10 +145,21 @@ _STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 _SWAPS = {
     "comparison": {
         **{"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "===": "!=="},
-        **{"!==": "===", "/=": "=", "<>": "=", "-lt": "-le", "-le": "-lt", "-gt": "-ge"},
-        **{"-ge": "-gt", "-eq": "-ne", "-ne": "-eq"},
+        **{"!==": "===", "/=": "=", "<>": "=", "~=": "==", "eq": "ne", "ne": "eq"},
+        **{"-lt": "-le", "-le": "-lt", "-gt": "-ge", "-ge": "-gt", "-eq": "-ne", "-ne": "-eq"},
     },
-    "arithmetic": {"+": "-", "-": "+", "*": "+", "+=": "-=", "-=": "+="},
+    "direction": {
+        **{"<": ">", "<=": ">=", ">": "<", ">=": "<="},
+        **{"-lt": "-gt", "-le": "-ge", "-gt": "-lt", "-ge": "-le"},
+    },
+    "wrong comparison": {
+        **{"<": "==", "<=": "==", ">": "==", ">=": "=="},
+        **{"-lt": "-eq", "-le": "-eq", "-gt": "-eq", "-ge": "-eq"},
+    },
+    "arithmetic": {"+": "-", "-": "+", "*": "+", "/": "*", "//": "*", "%": "+", "mod": "+"}
+    | {"+=": "-=", "-=": "+=", "div": "*", "rem": "+"}
+    | {"%/%": "*", "%%": "+", "`div`": "*", "`mod`": "+", "quot": "*", "quotient": "*"}
+    | {"modulo": "+"},
     "logic": {"&&": "||", "||": "&&", "and": "or", "or": "and", "andalso": "orelse"},
     "truth": {"true": "false", "false": "true", "True": "False", "False": "True"}
     | {"TRUE": "FALSE", "FALSE": "TRUE", "#t": "#f", "#f": "#t"},
@@ -173,11 +184,29 @@ def _text(source: str) -> Iterator[Edit]:
     for kind, swaps in _SWAPS.items():
         for found in matches(r"(?<![^ (\[\n])[^\s()\[\],;:]+(?![^ )\],;:\n])"):
             if found[0] in swaps:
-                yield edit(*found.span(), swaps[found[0]], kind)
+                # Where the operator stands in front, two equal signs are no name of one.
+                text = swaps[found[0]]
+                prefixed = text == "==" and source[found.start() - 1 : found.start()] == "("
+                yield edit(*found.span(), "=" if prefixed else text, kind)
     for found in matches(r"(?<![\w.$#%@{'])\d+(?![\w.'])"):
         yield edit(*found.span(), str(int(found[0]) + 1), "constant")
+        yield edit(*found.span(), str(int(found[0]) + 2), "far constant")
     for found in matches(r"\b(?:" + "|".join(_FUNCTIONS) + r")\b"):
         if found[0] in _FUNCTIONS:
             yield edit(*found.span(), _FUNCTIONS[found[0]], "function")
-    for _, end in strings:
+    for found in matches(r"\+\+"):
+        yield edit(*found.span(), "--", "step")
+    for start, end in strings:
         yield edit(end - 1, end - 1, "?", "text")
+        if end - start > 2:
+            yield edit(start + 1, start + 1, "?", "wrong text")
+    for found in re.finditer(r"(?m)^[ \t]*(\S.*\S)$", source):
+        if _stands_alone(found[1]):
+            yield edit(*found.span(1), "", "whole line")
+
+
+def _stands_alone(line: str) -> bool:
+    """Whether a line may be dropped without leaving a bracket or a block open."""
+    opens = re.search(r"(\b(do|then|begin|else|end|of|where|let|in)|[{}:=,(\[])$", line)
+    pairs = ("()", "[]", "{}")
+    return not opens and all(line.count(pair[0]) == line.count(pair[1]) for pair in pairs)

@@ -29,6 +29,7 @@ def render(report: Mapping[str, Any]) -> str:
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
         f"<h1>{escape(title)}</h1>",
         _plan(report),
+        _left_out(report.get("left_out", {})),
         _scores(report["languages"]),
     ]
     for language, row in report["languages"].items():
@@ -44,6 +45,14 @@ def _plan(report: Mapping[str, Any]) -> str:
         for key, value in report["plan"].items()
     )
     return f"<details><summary>What was asked for</summary><table>{rows}</table></details>"
+
+
+def _left_out(reasons: Mapping[str, str]) -> str:
+    if not reasons:
+        return ""
+    rows = "".join(f"<tr><td>{escape(k)}<td>{escape(why)}" for k, why in reasons.items())
+    count = f"{len(reasons)} tasks of the benchmark were not asked"
+    return f"<details><summary>{count}</summary><table>{rows}</table></details>"
 
 
 def _scores(languages: Mapping[str, Any]) -> str:

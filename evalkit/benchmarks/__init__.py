@@ -4,6 +4,7 @@ BENCHMARKS = {
     "core": "evalkit.benchmarks.core:Core",
     "evalplus": "evalkit.benchmarks.evalplus:EvalPlus",
     "humaneval": "evalkit.benchmarks.humaneval:HumanEval",
+    "humaneval-rendered": "evalkit.benchmarks.humaneval_rendered:HumanEvalRendered",
     "humaneval-x": "evalkit.benchmarks.humaneval_x:HumanEvalX",
     "infilling": "evalkit.benchmarks.infilling:Infilling",
     "mbpp": "evalkit.benchmarks.mbpp:Mbpp",

@@ -20,6 +20,7 @@ from evalkit.problem import Judge, Outcome, Problem, Verdict
 from evalkit.progress import Progress
 from evalkit.registry import load_benchmark
 from evalkit.session import judging_in
+from tabwright.errors import InvalidRequest
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,6 +62,10 @@ async def _check(args: argparse.Namespace) -> dict[str, Any]:
     benchmark = load_benchmark(args.benchmark, args.path)
     languages = chosen_languages(args.lang, benchmark)
     places = check_jobs(args.jobs)
+    for language in languages:
+        if not any(problem.reference for problem in benchmark.problems(language)):
+            fix = f"{benchmark.name} has no references in it, so there is nothing to run"
+            raise InvalidRequest("lang", language, fix)
     report: dict[str, Any] = {"benchmark": benchmark.name, "languages": {}}
     async with judging_in(args.sandbox) as judge:
         for language in languages:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from evalkit.benchmarks.humaneval import HumanEval
+from evalkit.benchmarks.humaneval_rendered import HumanEvalRendered
 from evalkit.execution import Limits
 from evalkit.mutants import chosen_mutants, judge_mutants
+from evalkit.neutral import NeutralProblem
 from evalkit.passk import judge_references
 from evalkit.problem import Outcome, Sample
 from evalkit.registry import load_benchmark
+from evalkit.rendering import python_check
 from evalkit.session import judging_in
 from tests.unit.evalkit.test_benchmark_files import ROWS, solution
 
@@ -48,3 +53,19 @@ async def test_files_of_other_forms_are_judged(name: str, tmp_path: Path) -> Non
         for completion, outcome in wanted.items():
             verdict = await judge.judge(problem, Sample(problem.task_id, 0, completion), Limits())
             assert verdict.outcome is outcome, completion
+
+
+async def test_the_tables_read_from_humaneval_are_true() -> None:
+    whole = {problem.task_id: problem for problem in HumanEval().problems("python")}
+    rendered = []
+    for one in HumanEvalRendered().problems("javascript"):
+        original = whole[one.task_id]
+        tests = {
+            "setup": original.prompt + (original.reference or ""),
+            "check": python_check(NeutralProblem.of(one.tests["neutral"])),
+        }
+        rendered.append(replace(original, tests=tests))
+    async with judging_in("process") as judge:
+        verdicts = await judge_references(rendered, judge, 2, lambda _: None)
+    assert not [v.task_id for v in verdicts.values() if v.outcome is not Outcome.PASSED]
+    assert len(verdicts) == len(rendered) > 110

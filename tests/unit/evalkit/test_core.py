@@ -104,6 +104,12 @@ def test_a_check_tells_types_apart() -> None:
         )
 
 
+def test_twelve_problems_or_more_are_solved_in_every_language_that_has_any() -> None:
+    core = Core()
+    names = [{p.task_id for p in core.problems(language)} for language in core.languages]
+    assert len(set.intersection(*names)) >= 12
+
+
 def test_problems_come_in_the_order_of_their_ids() -> None:
     ids = [problem.task_id for problem in python_problems()]
     assert ids == sorted(ids)
