@@ -11,10 +11,12 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from evalkit.generate import cut_at_stops
-from evalkit.neutral import NeutralProblem, element_of, exact, is_list, spelled
+from evalkit.lines import as_lines
+from evalkit.neutral import Case, NeutralProblem, element_of, exact, is_list, spelled
 from evalkit.problem import Problem
 from evalkit.runtimes import Runtime
 from tabwright.errors import InvalidRequest
@@ -25,6 +27,7 @@ _MARK = re.compile(r"%([a-z_]+)%")
 def render(neutral: NeutralProblem, runtime: Runtime, reference: str | None = None) -> Problem:
     """Make the problem of one language; `reference` is a completion of its prompt."""
     names = runtime.names
+    neutral = suited(neutral, runtime)
     if runtime.run:
         tests: dict[str, Any] = {"neutral": neutral.fields()}
     else:
@@ -38,6 +41,27 @@ def render(neutral: NeutralProblem, runtime: Runtime, reference: str | None = No
         entry_point=spelled(neutral.name, names.function, names.reserved),
         tests=tests,
     )
+
+
+def suited(neutral: NeutralProblem, runtime: Runtime) -> NeutralProblem:
+    """Leave out the cases whose values a language cannot tell from others.
+
+    Raises:
+        InvalidRequest: none would be left.
+    """
+    kinds = [*(kind for _, kind in neutral.parameters), neutral.returns]
+
+    def can(case: Case) -> bool:
+        values = zip((*case.args, case.returns), kinds, strict=True)
+        return all(as_lines(v, kind) is not None for v, kind in values if is_list(kind))
+
+    if not runtime.literals.lines or all(map(can, neutral.cases)):
+        return neutral
+    kept = [number for number, case in enumerate(neutral.cases) if can(case)]
+    if not kept:
+        raise InvalidRequest("cases", neutral.name, f"none can be written in {runtime.name}")
+    examples = tuple(kept.index(number) for number in neutral.examples if number in kept)
+    return replace(neutral, cases=tuple(neutral.cases[n] for n in kept), examples=examples)
 
 
 def prompt_of(neutral: NeutralProblem, runtime: Runtime) -> str:
@@ -136,6 +160,8 @@ def _type_in(names: Mapping[str, str], kind: str, runtime: Runtime) -> str:
 def literal(value: Any, kind: str, runtime: Runtime) -> str:
     """Write a value of a type."""
     forms = runtime.literals
+    if is_list(kind) and forms.lines:
+        value, kind = as_lines(value, kind), "str"
     if is_list(kind):
         form = forms.empty.get(kind) if not value else None
         items = (literal(item, element_of(kind), runtime) for item in value)

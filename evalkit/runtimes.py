@@ -69,6 +69,7 @@ class Literals(_Row):
     escape_unit: Literal["byte", "utf16", "codepoint"] = "codepoint"
     list: str = ""
     separator: str = ", "
+    lines: bool = False
     lists: dict[str, str] = {}
     empty: dict[str, str] = {}
 

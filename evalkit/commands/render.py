@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalkit.neutral import NeutralProblem
-from evalkit.rendering import program_of, prompt_of, render, solution_of
+from evalkit.rendering import program_of, prompt_of, render, solution_of, suited
 from evalkit.runtimes import load_runtime
 from tabwright.errors import InvalidRequest
 
@@ -23,8 +23,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--lang", required=True, help="one language")
     parser.add_argument("--program", type=Path, metavar="COMPLETION", help="print the program too")
     args = parser.parse_args(argv)
-    neutral = NeutralProblem.read(args.problem)
     runtime = load_runtime(args.lang)
+    neutral = suited(NeutralProblem.read(args.problem), runtime)
     if args.program is None:
         print(prompt_of(neutral, runtime), end="")
         return 0

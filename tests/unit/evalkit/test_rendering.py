@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evalkit.neutral import NeutralProblem, spelled
-from evalkit.rendering import literal, program_of, prompt_of, render, solution_of
+from evalkit.rendering import literal, program_of, prompt_of, render, solution_of, suited
 from evalkit.runtimes import load_runtime, runtime_names
 from tabwright.errors import InvalidRequest
 from tabwright.languages import languages
@@ -120,3 +120,28 @@ def test_a_file_is_read_and_written_back_the_same(tmp_path: Path) -> None:
     path.write_text("{", encoding="utf-8")
     with pytest.raises(InvalidRequest, match=r"problem\.json"):
         NeutralProblem.read(path)
+
+
+def test_in_a_shell_a_list_is_a_text_and_what_would_be_ambiguous_is_left_out() -> None:
+    runtime = load_runtime("shell")
+    assert literal([[1, 2], [], [3]], "list[list[int]]", runtime) == r"$'1\t2\n\n3'"
+    assert literal([True, False], "list[bool]", runtime) == r"$'true\nfalse'"
+    cases = [[""], ["a\nb"], ["a", ""], []]
+    fields = {
+        **FIELDS,
+        "parameters": [["words", "list[str]"]],
+        "examples": [0, 2],
+        "cases": [{"args": [words], "returns": 1.0} for words in cases],
+    }
+    problem = suited(NeutralProblem.of(fields), runtime)
+    assert [case.args[0] for case in problem.cases] == [["a", ""], []]
+    assert problem.examples == (0,)
+    with pytest.raises(InvalidRequest, match="shell"):
+        suited(NeutralProblem.of({**fields, "examples": [], "cases": fields["cases"][:2]}), runtime)
+
+
+def test_a_type_that_a_language_lacks_is_refused() -> None:
+    runtime = load_runtime("go")
+    fewer = runtime.model_copy(update={"types": {"int": "int64", "str": "string", "bool": "bool"}})
+    with pytest.raises(InvalidRequest, match="go has int, str, bool"):
+        prompt_of(PROBLEM, fewer)
