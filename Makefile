@@ -21,6 +21,10 @@ export PIP_ROOT_USER_ACTION = ignore
 KEY := $(shell { cat constraints.txt pyproject.toml; pwd; } | sha256sum | cut -c1-16)
 SERVE_READY := $(VENV)/.serve-$(KEY)
 TEST_READY  := $(VENV)/.test-$(KEY)
+# Triton's Python stub wants numpy below 2, so it has an environment of its own; torch it borrows.
+TRITON       := .venv-triton
+TRITON_KEY   := $(shell { cat model_repository/local_llm/requirements.txt; pwd; } | sha256sum | cut -c1-16)
+TRITON_READY := $(TRITON)/.ready-$(TRITON_KEY)
 CLIENTS     := tests/integration/clients
 CLIENTS_KEY := $(shell cat $(CLIENTS)/package*.json 2>/dev/null | sha256sum | cut -c1-16)
 CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package.json),$(CLIENTS)/node_modules/.ready-$(CLIENTS_KEY))
@@ -30,7 +34,7 @@ REQUIRE := --require nginx --require node --require torch --require cpu --requir
 ALL_EXTRAS := cpu,train,triton,redis,otel,ab,data,loadtest,eval,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all check format docs bench load measure clean lock setup-serve setup-test setup-system
+.PHONY: help serve test test-all check format docs bench load measure clean lock setup-serve setup-test setup-triton setup-system
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -99,6 +103,8 @@ setup-serve: $(SERVE_READY)
 
 setup-test: $(TEST_READY) setup-system $(CLIENTS_READY)
 
+setup-triton: $(TRITON_READY) ## Install a real Triton server for the tests that ask one (180 MB)
+
 setup-system:
 	@sh tests/system_packages.sh
 
@@ -119,9 +125,18 @@ $(SERVE_READY): | $(RUN)/python
 $(TEST_READY): | $(RUN)/python
 	@echo "setting up $(VENV) for tests: once, a few minutes"
 	@$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,otel,loadtest,eval,dev]'
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,triton,otel,loadtest,eval,dev]'
 	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
 	@touch $(SERVE_READY) $@
+
+$(TRITON_READY): $(TEST_READY)
+	@rm -rf $(TRITON)
+	@$(RUN)/python -m venv $(TRITON)
+	@$(TRITON)/bin/python -m pip --disable-pip-version-check install -q -r model_repository/local_llm/requirements.txt
+	@$(TRITON)/bin/python -m pip --disable-pip-version-check install -q --no-deps nvidia-pytriton==0.7.0
+	@$(RUN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  >"$$(echo $(TRITON)/lib/python3.*/site-packages)/zz-torch-of-the-tests.pth"
+	@touch $@
 
 $(CLIENTS)/node_modules/.ready-%: $(CLIENTS)/package.json
 	@test -f $(CLIENTS)/package-lock.json && verb=ci || verb=install; \

@@ -5,7 +5,7 @@
     │                                         ConfigError
     ├─ Busy          try again later          RateLimited EngineOverloaded DeadlineExceeded
     ├─ Unavailable   an operator must act     EngineUnavailable MissingExtra
-    └─ Broken        our bug or corrupt data  EngineFailed CorruptArtifact
+    └─ Broken        our bug or corrupt data  EngineFailed CorruptArtifact ValidationFailed
 
 The branch says who must act. `server/app.py` maps a branch to a status, `tabwright/cli.py` to an
 exit code, and nothing else does. Packages add leaves, never branches. A cancelled request is not an
@@ -105,3 +105,7 @@ class EngineFailed(Broken):
 
 class CorruptArtifact(Broken):
     """A model folder is incomplete, altered or of another schema version."""
+
+
+class ValidationFailed(Broken):
+    """An exported model is not the model that it was made of."""

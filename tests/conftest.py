@@ -72,6 +72,12 @@ def _llama_vim() -> str | None:
     return None
 
 
+def _triton() -> str | None:
+    from tests.fakes.triton_server import missing
+
+    return missing() or _package("tritonclient", "grpc")
+
+
 # Each answers with the reason why the service is missing, or None.
 SERVICES: dict[str, Callable[[], str | None]] = {
     "cpu": lambda: _package("openvino", "openvino_genai"),
@@ -83,6 +89,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "llama.vim": _llama_vim,
     "sandbox": _sandbox,
     "languages": _languages,
+    "triton": _triton,
 }
 
 

@@ -115,7 +115,7 @@ def write_tiny_checkpoint(
     _write_weights(folder, weights, dtype, shards)
 
 
-def tiny_tokenizer() -> Tokenizer:
+def tiny_tokenizer(family: str = "tabwright") -> Tokenizer:
     """Train a byte-level BPE of about 600 ids on a few lines of code."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -125,7 +125,7 @@ def tiny_tokenizer() -> Tokenizer:
         min_frequency=1,
         show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        special_tokens=[AddedToken(t, special=True) for t in FAMILIES["tabwright"].sentinels],
+        special_tokens=[AddedToken(t, special=True) for t in FAMILIES[family].sentinels],
     )
     tokenizer.train_from_iterator([_CORPUS], trainer)
     return tokenizer

@@ -11,7 +11,6 @@ import json
 import logging
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from tabwright.errors import CorruptArtifact
 from tabwright.tokenizer import Tokenizer
 from training.checkpoint import check_checkpoint
 from training.data.shards import read_manifest
+from training.export.portable import portable_config
+from training.export.weights import check_weights, write_bf16
 
 logger = logging.getLogger(__name__)
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
@@ -38,8 +39,10 @@ def export_artifact(checkpoint: Path, data: Path, out: Path, *, name: str) -> Mo
     tokenizer = Tokenizer.from_file(checkpoint / "model" / "tokenizer.json")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        parameters = _write_weights(checkpoint / "model", folder)
-        write_json(folder / "config.json", _portable(config))
+        weights = [checkpoint / "model" / "model.safetensors"]
+        check_weights(weights)
+        parameters = write_bf16(weights, folder)
+        write_json(folder / "config.json", portable_config(config))
         eos = config["eos_token_id"]
         write_json(
             folder / "generation_config.json",
@@ -69,29 +72,6 @@ def export_artifact(checkpoint: Path, data: Path, out: Path, *, name: str) -> Mo
             lineage=_lineage(checkpoint, data, parameters),
             validation={"level": "digests", "checks": ["finite weights", "sentinels single-id"]},
         )
-
-
-def _write_weights(source: Path, target: Path) -> int:
-    """Cast to bf16 and write; returns the number of parameters."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(source / "model.safetensors")
-    for key, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise CorruptArtifact(f"{source}: {key} holds a value that is not finite")
-    halved = {key: tensor.to(torch.bfloat16).contiguous() for key, tensor in weights.items()}
-    save_file(halved, target / "model.safetensors", metadata={"format": "pt"})
-    return sum(tensor.numel() for tensor in weights.values())
-
-
-def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with both key sets: `rope_theta`/`torch_dtype` of 4.x and those of 5.x."""
-    out = dict(config)
-    theta = out.get("rope_parameters", {}).get("rope_theta", out.get("rope_theta"))
-    out |= {"rope_theta": theta, "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
-    out |= {"torch_dtype": "bfloat16", "dtype": "bfloat16", "use_cache": True}
-    return out
 
 
 def _lineage(checkpoint: Path, data: Path, parameters: int) -> dict[str, Any]:

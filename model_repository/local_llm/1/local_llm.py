@@ -1,0 +1,159 @@
+"""The part of TensorRT-LLM's LLM interface that `model.py` uses, computed by transformers on a CPU.
+
+So the whole Triton path runs on a laptop with the real checkpoint, and `model.py` is the same file
+as on a GPU. One token of one request is computed at a time, in turns: right, not fast. It shows
+nothing about TensorRT-LLM. Read `LLM.generate_async` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+from transformers import AutoModelForCausalLM, DynamicCache
+
+__version__ = "1"
+COLDEST = 1e-5  # below, sampling is greedy, and dividing by it would overflow
+
+
+@dataclass(kw_only=True)
+class SamplingParams:
+    """How tokens are picked; a field that is None changes nothing."""
+
+    max_tokens: int = 32
+    end_id: int = -1
+    stop_token_ids: list[int] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logprobs: int | None = None
+    detokenize: bool = False
+    add_special_tokens: bool = False
+
+
+@dataclass
+class Output:
+    """Everything generated so far."""
+
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish_reason: str | None = None
+
+
+class LLM:
+    """A model in this process."""
+
+    def __init__(self, *, model, dtype="float32", max_seq_len, threads=None):
+        """Load the checkpoint `model`."""
+        if threads:
+            torch.set_num_threads(threads)
+        self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
+        self.max_seq_len = max_seq_len
+        self.worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-llm")
+
+    def generate_async(self, *, inputs, sampling_params, streaming=True):
+        """Begin after the ids `inputs`; the result gives all tokens so far, each time."""
+        if not streaming:
+            raise ValueError("streaming: only True is covered here")
+        vocabulary = self.model.config.vocab_size
+        if not inputs or min(inputs) < 0 or max(inputs) >= vocabulary:
+            raise ValueError(f"token ids run from 0 to {vocabulary - 1}")
+        if len(inputs) + sampling_params.max_tokens > self.max_seq_len:
+            raise ValueError(f"prompt and answer exceed {self.max_seq_len} tokens")
+        return Generation(self, list(inputs), sampling_params)
+
+    def shutdown(self):
+        """Compute nothing more."""
+        self.worker.shutdown(cancel_futures=True)
+
+
+class Generation:
+    """One answer in the making."""
+
+    def __init__(self, llm, prompt, sampling):
+        """Begin with an empty answer."""
+        self.outputs = [Output()]
+        self._llm = llm
+        self._prompt = prompt
+        self._sampling = sampling
+        self._stops = {sampling.end_id, *(sampling.stop_token_ids or [])}
+        self._cache = DynamicCache()
+        seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+        self._dice = torch.Generator().manual_seed(seed % 2**63)
+
+    def abort(self):
+        """End it before the next token."""
+        self.outputs[0].finish_reason = self.outputs[0].finish_reason or "cancelled"
+
+    async def __aiter__(self):
+        """Give itself after each token, the last time with a finish reason."""
+        output = self.outputs[0]
+        loop = asyncio.get_running_loop()
+        new = self._prompt
+        while output.finish_reason is None:
+            token, logprob = await loop.run_in_executor(self._llm.worker, self._step, new)
+            if output.finish_reason is not None:
+                break
+            if token in self._stops:
+                output.finish_reason = "stop"
+                break
+            output.token_ids.append(token)
+            output.logprobs.append(logprob)
+            new = [token]
+            if len(output.token_ids) == self._sampling.max_tokens:
+                output.finish_reason = "length"
+                break
+            yield self
+        yield self
+
+    @torch.inference_mode()
+    def _step(self, new):
+        if self.outputs[0].finish_reason is not None:
+            return -1, 0.0
+        model = self._llm.model
+        told = model(input_ids=torch.tensor([new]), past_key_values=self._cache, use_cache=True)
+        logits = told.logits[0, -1].float()
+        token = self._choose(self._changed(logits))
+        return token, float(torch.log_softmax(logits, 0)[token])
+
+    def _changed(self, logits):
+        """Apply the penalties: OpenAI's over the answer, the repetition's over everything."""
+        sampling, answer = self._sampling, self.outputs[0].token_ids
+        logits = logits.clone()
+        if sampling.repetition_penalty not in (None, 1.0):
+            seen = torch.tensor(sorted({*self._prompt, *answer}))
+            rows = logits[seen]
+            logits[seen] = torch.where(
+                rows > 0, rows / sampling.repetition_penalty, rows * sampling.repetition_penalty
+            )
+        if answer:
+            counts = torch.bincount(torch.tensor(answer), minlength=len(logits))
+            logits -= (sampling.presence_penalty or 0.0) * (counts > 0)
+            logits -= (sampling.frequency_penalty or 0.0) * counts
+        return logits
+
+    def _choose(self, logits):
+        sampling = self._sampling
+        if sampling.top_k == 1 or not sampling.temperature or sampling.temperature < COLDEST:
+            return int(logits.argmax())
+        logits, order = torch.sort(logits / sampling.temperature, descending=True, stable=True)
+        chances = torch.softmax(logits, 0)
+        dropped = torch.zeros_like(chances, dtype=torch.bool)
+        if sampling.top_k:
+            dropped[sampling.top_k :] = True
+        if sampling.top_p is not None and sampling.top_p < 1:
+            kept = torch.softmax(logits.masked_fill(dropped, -torch.inf), 0)
+            dropped |= kept.cumsum(0) - kept >= sampling.top_p
+        if sampling.min_p:
+            dropped |= chances < sampling.min_p * chances[0]
+        dropped[0] = False
+        weights = chances.masked_fill(dropped, 0.0)
+        return int(order[torch.multinomial(weights, 1, generator=self._dice)])
