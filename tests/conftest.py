@@ -17,6 +17,7 @@ import pytest
 
 from evalkit.runtimes import load_runtime
 from evalkit.toolchains import missing_programs
+from tests.fakes import docker_engine
 
 # What tests/system_packages.sh brings; other languages are the long tail.
 CORE_LANGUAGES = ("c", "cpp", "go", "javascript", "python")
@@ -88,6 +89,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "redis": _redis,
     "llama.vim": _llama_vim,
     "sandbox": _sandbox,
+    "docker": lambda: _package("docker") or docker_engine.missing(),
     "languages": _languages,
     "triton": _triton,
 }

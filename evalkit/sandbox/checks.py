@@ -37,6 +37,9 @@ ASLEEP = Limits(cpu_s=5, wall_s=0.5, memory_mb=128, processes=48)
 _CLONE = {"x86_64": 56, "aarch64": 220}
 # How each sandbox runs Python: warm where it can, and as any other program.
 _WAYS = {"process": {"": ("python3",), ", started anew": ("python3", "-X", "utf8")}}
+# Engines drop rules for calls that their library does not know yet; these only tell of mounts that
+# a program sees anyhow.
+_UNKNOWN_TO_ENGINES = {"docker": ("statmount", "listmount")}
 _LEAST_SECRET = 8
 _GONE_WITHIN_S = 5.0
 
@@ -143,6 +146,8 @@ class _Check:
             "files": limits.files,
             "memory": limits.memory_mb << 20,
         }
+        for name in _UNKNOWN_TO_ENGINES.get(self._sandbox.name, ()):
+            given["denied"] = {k: v for k, v in given["denied"].items() if k != name}
         files = {"probe.py": (HEAD + source).encode(), "given.json": json.dumps(given).encode()}
         command = Command((*self._interpreter, "probe.py"), files, collect=collect)
         return await self._sandbox.run(command, limits)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from evalkit.execution import Command, Ending, Limits
 from evalkit.sandbox.checks import run_checks
+from evalkit.sandbox.docker import open_docker_sandbox
 from evalkit.sandbox.process import open_process_sandbox
-from evalkit.sandbox.seam import Sandbox, SandboxFailed
+from evalkit.sandbox.seam import Sandbox, SandboxFailed, SandboxUnavailable
+from tests.fakes.docker_engine import engine
 
 pytestmark = [pytest.mark.needs("sandbox"), pytest.mark.anyio]
 
@@ -23,10 +25,25 @@ while head := sys.stdin.buffer.read(4):
 """
 
 
-@pytest.fixture(params=["process"])
-async def sandbox(anyio_backend: str) -> AsyncIterator[Sandbox]:
+DOCKER = [pytest.mark.needs("docker"), pytest.mark.slow]
+
+
+@pytest.fixture(scope="session")
+def engine_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An engine that all tests share, started for the first that asks."""
+    with engine(tmp_path_factory.mktemp("docker")) as address:
+        yield address
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=DOCKER)])
+async def sandbox(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Sandbox]:
     assert anyio_backend
-    opened = await open_process_sandbox()
+    opened: Sandbox
+    if request.param == "process":
+        opened = await open_process_sandbox()
+    else:
+        address: str = request.getfixturevalue("engine_address")
+        opened = await open_docker_sandbox(base_url=address)
     yield opened
     await opened.aclose()
 
@@ -133,6 +150,10 @@ async def test_what_the_block_raises_comes_out_as_it_is(sandbox: Sandbox) -> Non
 
 
 async def test_a_program_that_is_missing_is_no_verdict(sandbox: Sandbox) -> None:
+    if sandbox.name == "docker":
+        ran = await sandbox.run(Command(("no-such-program",)), SOON)
+        assert ran.code == 127, "a departure that docker.py names"
+        return
     with pytest.raises(SandboxFailed, match="no-such-program"):
         await sandbox.run(Command(("no-such-program",)), SOON)
 
@@ -141,3 +162,8 @@ async def test_every_attack_is_contained_and_nothing_is_left(sandbox: Sandbox) -
     results = await run_checks(sandbox)
     assert len({result.name for result in results}) >= 35
     assert [result for result in results if not result.contained] == []
+
+
+async def test_where_no_engine_answers_the_error_says_so() -> None:
+    with pytest.raises(SandboxUnavailable, match="DOCKER_HOST"):
+        await open_docker_sandbox(base_url="unix:///nowhere/docker.sock")

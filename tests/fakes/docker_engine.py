@@ -1,0 +1,68 @@
+"""A real container engine, started by hand: Debian's dockerd in a folder of its own.
+
+Its image `evalkit-python` is made of Debian packages, for where no registry is reached. `engine` is
+the way in. Needs root, and the packages docker.io and mmdebstrap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROGRAMS = ("dockerd", "docker", "mmdebstrap")
+PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def missing() -> str | None:
+    """Say why it cannot run here, or None."""
+    if os.getuid() != 0:
+        return "dockerd needs root"
+    absent = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+    return f"{', '.join(absent)} not installed (Debian: docker.io mmdebstrap)" if absent else None
+
+
+@contextlib.contextmanager
+def engine(folder: Path) -> Iterator[str]:
+    """Run an engine inside the block; give its address."""
+    address = f"unix://{folder}/docker.sock"
+    places = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
+    quiet = ["--iptables=false", "--ip6tables=false", "--bridge=none", "--ip-forward=false"]
+    with (
+        open(folder / "log", "wb") as log,
+        subprocess.Popen(
+            ["dockerd", "-H", address, "--pidfile", f"{folder}/pid", *places, *quiet],
+            env={"PATH": PATH},
+            stdout=log,
+            stderr=log,
+        ) as daemon,
+    ):
+        try:
+            _await(folder / "docker.sock", daemon)
+            _import_python(address, folder / "base.tar")
+            yield address
+        finally:
+            daemon.terminate()
+
+
+def _await(path: Path, daemon: subprocess.Popen[bytes], patience_s: float = 60) -> None:
+    deadline = time.monotonic() + patience_s
+    while not path.exists():
+        assert daemon.poll() is None, (path.parent / "log").read_text()[-2000:]
+        assert time.monotonic() < deadline, "dockerd did not come up"
+        time.sleep(0.1)
+
+
+def _import_python(address: str, base: Path) -> None:
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3", "bookworm"]
+    subprocess.run([*command, str(base)], env={"PATH": PATH}, check=True)
+    subprocess.run(
+        ["docker", "-H", address, "import", str(base), "evalkit-python"],
+        env={"PATH": PATH},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
