@@ -230,7 +230,8 @@ class Container:
         if Ending.OUTPUT in self._reasons:
             # The engine would wait with the kill for somebody to read the rest.
             self._ended = True
-            self._attached.close()
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
             await self._kill(Ending.OUTPUT)
         return not self._ended
 
