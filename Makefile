@@ -125,7 +125,7 @@ $(SERVE_READY): | $(RUN)/python
 $(TEST_READY): | $(RUN)/python
 	@echo "setting up $(VENV) for tests: once, a few minutes"
 	@$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,triton,otel,loadtest,eval,docker,dev]'
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,triton,redis,otel,loadtest,eval,docker,dev]'
 	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
 	@touch $(SERVE_READY) $@
 
