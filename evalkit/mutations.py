@@ -165,7 +165,14 @@ _SWAPS = {
     | {"TRUE": "FALSE", "FALSE": "TRUE", "#t": "#f", "#f": "#t"},
 }
 _FUNCTIONS = {"min": "max", "max": "min", "Min": "Max", "Max": "Min", "pmax": "pmin"}
-_FUNCTIONS |= {"fmax": "fmin", "Integer'Max": "Integer'Min", "'Max": "'Min", "'Min": "'Max"}
+_FUNCTIONS |= {
+    "maxOf": "minOf",
+    "minOf": "maxOf",
+    "fmax": "fmin",
+    "Integer'Max": "Integer'Min",
+    "'Max": "'Min",
+    "'Min": "'Max",
+}
 
 
 def _text(source: str) -> Iterator[Edit]:
