@@ -75,10 +75,21 @@ def require(runtime: Runtime) -> None:
         ToolchainMissing: it cannot.
     """
     if missing := _looked_for(_programs(runtime), search_path(runtime)):
-        raise ToolchainMissing(
-            f"{runtime.name}: {', '.join(missing)} not found in {':'.join(search_path(runtime))}; "
-            f"run: evalkit toolchains install --lang {runtime.name}"
-        )
+        raise ToolchainMissing(_advice(runtime, missing))
+
+
+def lacks(language: str) -> str:
+    """Say why a language cannot be judged here; nothing if it can."""
+    runtime = load_runtime(language)
+    missing = missing_programs(runtime) if runtime.run is not None else ()
+    return _advice(runtime, missing) if missing else ""
+
+
+def _advice(runtime: Runtime, missing: tuple[str, ...]) -> str:
+    return (
+        f"{runtime.name}: {', '.join(missing)} not found in {':'.join(search_path(runtime))}; "
+        f"run: evalkit toolchains install --lang {runtime.name}"
+    )
 
 
 def sandbox_toolchains() -> dict[str, Toolchain]:

@@ -20,6 +20,7 @@ from evalkit.problem import Judge, Outcome, Problem, Verdict
 from evalkit.progress import Progress
 from evalkit.registry import load_benchmark
 from evalkit.session import judging_in
+from evalkit.toolchains import lacks
 from tabwright.errors import InvalidRequest
 
 
@@ -27,7 +28,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the references; 1 if one did not pass, or a mutant did."""
     parser = argparse.ArgumentParser(
         prog="evalkit check",
-        description="Run the reference solutions of a benchmark; all must pass.",
+        description="Run the reference solutions of a benchmark; all must pass. "
+        "With --lang all, a language whose toolchain is missing is named and passed over.",
         epilog="Example: evalkit check --benchmark humaneval --lang python --mutants",
     )
     add_benchmark(parser)
@@ -41,6 +43,8 @@ def main(argv: Sequence[str]) -> int:
     if args.json:
         print(json.dumps(report, indent=2))
     else:
+        for language, why in report["skipped"].items():
+            print(f"{language}: not run; {why}")
         for language, row in report["languages"].items():
             outcomes = ", ".join(f"{count} {name}" for name, count in row["outcomes"].items())
             print(f"{language}: {row['passed']} of {row['references']} references pass: {outcomes}")
@@ -66,9 +70,10 @@ async def _check(args: argparse.Namespace) -> dict[str, Any]:
         if not any(problem.reference for problem in benchmark.problems(language)):
             fix = f"{benchmark.name} has no references in it, so there is nothing to run"
             raise InvalidRequest("lang", language, fix)
-    report: dict[str, Any] = {"benchmark": benchmark.name, "languages": {}}
+    skipped = {name: why for name in languages if args.lang == "all" and (why := lacks(name))}
+    report: dict[str, Any] = {"benchmark": benchmark.name, "skipped": skipped, "languages": {}}
     async with judging_in(args.sandbox) as judge:
-        for language in languages:
+        for language in (name for name in languages if name not in skipped):
             problems = benchmark.problems(language)
             with Progress(language, len(problems)) as bar:
                 verdicts = await judge_references(problems, judge, places, bar.seen)

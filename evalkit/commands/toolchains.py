@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from evalkit.runtimes import load_runtime, runtime_names
 from evalkit.toolchains import (
@@ -45,7 +46,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _list(as_json: bool) -> int:
-    rows = [status(load_runtime(name)) for name in runtime_names()]
+    with ThreadPoolExecutor() as threads:  # some compilers take seconds to say their version
+        rows = list(threads.map(status, map(load_runtime, runtime_names())))
     if as_json:
         report = {
             row.language: {
