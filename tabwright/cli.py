@@ -40,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "keys": Command("server.keys_cli:main", "create, list, change and revoke API keys"),
     "train": Command("training.cli:main", "train a tokenizer and a model, export the artifact"),
     "export": Command("training.export_cli:main", "write a model as Triton serves it"),
+    "ab": Command("ab.cli:main", "keep flags and events, compare variants by user"),
     "bench": Command("server.bench:main", "measure the engine on this machine"),
     "quality": Command("server.quality:main", "compare weight formats on held-out holes"),
     "parse-bench": Command("server.parse_bench:main", "measure what post-processing is worth"),

@@ -1,0 +1,217 @@
+"""`tabwright ab`: flags, events and what they have shown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, fields
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from ab import flags_cli
+from ab.acceptance import Weighting
+from ab.errors import InvalidEvent
+from ab.events import Event, read_line
+from ab.report import MISMATCH, Question, Report, build
+from ab.settings import AbSettings
+from ab.stores.registry import open_store
+from tabwright.errors import ConfigError
+from tabwright.settings import load_settings
+
+_BATCH = 1_000
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; return the exit code.
+
+    Raises:
+        ConfigError: an option is wrong, or the store cannot be opened.
+        StoreAway: the store does not answer.
+    """
+    args = _parser().parse_args(argv)
+    code: int = args.run(args)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tabwright ab",
+        description="Flags, the events that editors report, and what they have shown.",
+        epilog="Example: tabwright ab flags list --store ab.sqlite",
+    )
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    flags = verbs.add_parser(
+        "flags",
+        help="list, show, change, try, export and import flags",
+        description="Flags. A change needs --why; it is kept with who made it and when.",
+        epilog="Example: tabwright ab flags list --store ab.sqlite",
+    )
+    flags_cli.add_verbs(flags, add_store)
+    verb = _verb(verbs, "ingest", "count the gateway's event files", _ingest,
+                 "events.jsonl --store ab.sqlite")  # fmt: skip
+    verb.add_argument("files", nargs="+", type=Path, metavar="FILE", help="lines of events")
+    _add_report(verbs)
+    verb = _verb(verbs, "purge", "erase what a user did", _purge, "--user ada --store ab.sqlite")
+    verb.add_argument("--user", required=True, help="as named in the events")
+    verb = verbs.add_parser(
+        "simulate",
+        help="measure how often the statistics are wrong, on invented developers",
+        epilog="Example: tabwright ab simulate --effect 0 --users 400 --days 14 --runs 200",
+    )
+    for name, kind in (("users", int), ("days", int), ("effect", float), ("before", int),
+                       ("runs", int), ("alpha", float), ("mean", float), ("concentration", float),
+                       ("volume", float), ("spread", float), ("seed", int)):  # fmt: skip
+        verb.add_argument(f"--{name}", type=kind, help="see docs/ab.md")
+    verb.set_defaults(run=_simulate)
+    return parser
+
+
+def add_store(verb: argparse.ArgumentParser) -> None:
+    """Give a command the options that say where flags and events are."""
+    verb.add_argument("--store", help="a file, or redis://host:port/number (default: ab.sqlite)")
+    verb.add_argument("--config", type=Path, help="TOML file that names it in [ab]")
+    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb.set_defaults(address=_address)
+
+
+def _verb(verbs: Any, name: str, text: str, run: Any, example: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=text, epilog=f"Example: tabwright ab {name} {example}"
+    )
+    add_store(verb)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _add_report(verbs: Any) -> None:
+    verb = _verb(verbs, "report", "compare two variants, by user", _report,
+                 "--control model-1 --candidate model-2 --since 2026-11-01")  # fmt: skip
+    verb.add_argument("--control", required=True, help="variant, which is the model's name")
+    verb.add_argument("--candidate", required=True, help="variant that is compared with it")
+    verb.add_argument("--since", required=True, type=_day, help="first day, like 2026-11-01")
+    verb.add_argument("--until", type=_day, help="last day (default: today)")
+    verb.add_argument("--before", type=int, default=14, help="days before that reduce noise (14)")
+    verb.add_argument("--weights", default="1:1", help="planned users of the two (default: 1:1)")
+    verb.add_argument("--language", default="", help="of this language only")
+    verb.add_argument("--editor", default="", help="of this protocol only")
+    verb.add_argument(
+        "--weighting", type=Weighting, choices=list(Weighting), default=Weighting.USERS,
+        help="users: each user counts the same; sums: each impression",
+    )  # fmt: skip
+
+
+def _address(args: argparse.Namespace) -> str:
+    given = {"store": args.store} if args.store else {}
+    return load_settings(AbSettings, "ab", given, os.environ, args.config).store
+
+
+def _ingest(args: argparse.Namespace) -> int:
+    read = kept = refused = 0
+    with closing(open_store(args.address(args))) as store:
+        for path in args.files:
+            batch: list[Event] = []
+            for event in _events(path):
+                read += 1
+                if isinstance(event, InvalidEvent):
+                    refused += 1
+                    print(f"{path}: {event}", file=sys.stderr)
+                    continue
+                batch.append(event)
+                if len(batch) == _BATCH:
+                    kept += store.append(batch)
+                    batch = []
+            kept += store.append(batch)
+    told = {"read": read, "new": kept, "known": read - kept - refused, "refused": refused}
+    print(json.dumps(told) if args.json else "  ".join(f"{k} {v}" for k, v in told.items()))
+    return 1 if refused else 0
+
+
+def _events(path: Path) -> Iterator[Event | InvalidEvent]:
+    """Events of a file; in the place of a line that is none, what is wrong with it."""
+    now = time.time()
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield read_line(line, now)
+                except InvalidEvent as error:
+                    yield InvalidEvent(f"line {number}: {error.field}", "...", error.fix)
+    except OSError as error:
+        raise ConfigError(f"FILE: {path} cannot be read: {error.strerror}") from None
+
+
+def _purge(args: argparse.Namespace) -> int:
+    with closing(open_store(args.address(args))) as store:
+        erased = store.purge(args.user)
+    print(json.dumps({"suggestions": erased}) if args.json else f"erased {erased} suggestions")
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    until = args.until or datetime.now(UTC).date()
+    if args.before < 0 or until < args.since:
+        raise ConfigError("--since, --until, --before: give days in order, and none below zero")
+    question = Question(
+        args.control, args.candidate, args.since, until, args.before, _weights(args.weights),
+        args.language, args.editor, args.weighting,
+    )  # fmt: skip
+    with closing(open_store(args.address(args))) as store:
+        report = build(store.cells(), question)
+    print(json.dumps(asdict(report)) if args.json else _text(question, report))
+    return 0
+
+
+def _text(question: Question, report: Report) -> str:
+    table = [("metric", "control", "candidate", "difference", "95 % at every look", "p (Holm)")]
+    for row in report.rows:
+        table.append((
+            row.metric, f"{row.control:.4g}", f"{row.candidate:.4g}", f"{row.difference:+.4g}",
+            f"{row.low:+.4g} to {row.high:+.4g}", f"{row.holm_p:.3g}",
+        ))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        f"{question.candidate} against {question.control}, {question.since} to {question.until}",
+        f"users {report.users[0]} and {report.users[1]}; left out, with both: {report.both}",
+        *("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table),
+    ]
+    if report.missing:
+        lines.append(f"too little to compare: {', '.join(report.missing)}")
+    if report.nameless:
+        lines.append(f"{report.nameless} requests of nobody known are not counted")
+    if report.mismatch_p < MISMATCH:
+        lines.append(
+            f"DO NOT BELIEVE THIS: users are not split as planned (p = {report.mismatch_p:.2g})"
+        )
+    return "\n".join(lines)
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from ab.simulation import Plan, simulate
+
+    names = [field.name for field in fields(Plan)]
+    plan = Plan(**{name: v for name in names if (v := getattr(args, name)) is not None})
+    print(json.dumps({"plan": asdict(plan), "outcome": asdict(simulate(plan))}, indent=2))
+    return 0
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it like 2026-11-01") from None
+
+
+def _weights(text: str) -> tuple[float, float]:
+    try:
+        one, other = (float(part) for part in text.split(":"))
+    except ValueError:
+        one = other = 0.0
+    if not (0 < one < 1e9 and 0 < other < 1e9):
+        raise ConfigError(f"--weights {text!r}: write two positive numbers like 90:10")
+    return one, other

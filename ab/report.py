@@ -1,0 +1,163 @@
+"""What an experiment has shown so far: each metric's difference, and whether the split is sound.
+
+Reads counts, never events. Days are UTC and whole. Users who had both variants are left out and
+counted: they can say nothing about either. It decides nothing. Read `build` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from ab.acceptance import User, Weighting, compare
+from ab.rollup import Cell, Counts
+from ab.significance import always_valid, always_valid_p, holm, mismatch_p
+
+MISMATCH = 0.001  # below it the split is not what was planned
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Part per whole, each a field of `Counts`; times scale.
+
+    expected: a difference worth finding, for which intervals are narrow.
+    """
+
+    part: str
+    whole: str
+    expected: float
+    scale: float = 1.0
+
+
+METRICS: Mapping[str, Metric] = {
+    "acceptance": Metric("accepted", "shown", 0.03),
+    "kept after 10 min": Metric("kept_600", "known_600", 0.03, 0.001),
+    "shown per request": Metric("shown", "requested", 0.05),
+    "explicit dismissals": Metric("explicit", "shown", 0.01),
+    "characters per shown": Metric("chars", "shown", 2.0),
+    "latency in ms": Metric("total_us", "timed", 10.0, 0.001),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which variants are compared, from since up to until, both included.
+
+    before: days before since that are used to take noise away. weights: planned users of control
+    and candidate.
+    """
+
+    control: str
+    candidate: str
+    since: date
+    until: date
+    before: int = 14
+    weights: tuple[float, float] = (1.0, 1.0)
+    language: str = ""
+    editor: str = ""
+    weighting: Weighting = Weighting.USERS
+    alpha: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric. low, high: of the difference, valid at every look. holm_p: over all rows."""
+
+    metric: str
+    control: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    holm_p: float
+    users: tuple[int, int]
+    explained: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """users: in control and candidate only. both: left out. nameless: suggestions of nobody known.
+
+    mismatch_p: below `MISMATCH` the numbers are not to be believed, whatever they say. missing:
+    metrics of which there is too little.
+    """
+
+    users: tuple[int, int]
+    both: int
+    nameless: int
+    mismatch_p: float
+    rows: Sequence[Row]
+    missing: Sequence[str]
+
+
+def build(cells: Iterable[tuple[Cell, Counts]], question: Question) -> Report:
+    """Answer `question` from what was counted."""
+    now: dict[str, dict[str, Counts]] = {question.control: {}, question.candidate: {}}
+    before: dict[str, Counts] = {}
+    nameless = 0
+    for cell, counts in _wanted(cells, question):
+        if not cell.user:
+            nameless += counts.requested
+        elif date.fromisoformat(cell.day) < question.since:
+            before[cell.user] = _sum(before.get(cell.user), counts)
+        elif cell.variant in now:
+            arm = now[cell.variant]
+            arm[cell.user] = _sum(arm.get(cell.user), counts)
+    control, candidate = now[question.control], now[question.candidate]
+    both = control.keys() & candidate.keys()
+    arms = [{u: c for u, c in arm.items() if u not in both} for arm in (control, candidate)]
+    sizes = (len(arms[0]), len(arms[1]))
+    rows = _rows(arms, before, question)
+    missing = [name for name in METRICS if name not in {row.metric for row in rows}]
+    return Report(sizes, len(both), nameless, mismatch_p(sizes, question.weights), rows, missing)
+
+
+def _wanted(
+    cells: Iterable[tuple[Cell, Counts]], question: Question
+) -> Iterator[tuple[Cell, Counts]]:
+    first = (question.since - timedelta(days=question.before)).isoformat()
+    last = question.until.isoformat()
+    for cell, counts in cells:
+        if (
+            first <= cell.day <= last
+            and question.language in ("", cell.language)
+            and question.editor in ("", cell.editor)
+            and any(counts)
+        ):
+            yield cell, counts
+
+
+def _rows(
+    arms: Sequence[Mapping[str, Counts]], before: Mapping[str, Counts], question: Question
+) -> list[Row]:
+    found: list[Row] = []
+    for name, metric in METRICS.items():
+        users = [[_user(metric, c, before.get(u, Counts())) for u, c in a.items()] for a in arms]
+        seen = compare(users[0], users[1], question.weighting)
+        if seen is None:
+            continue
+        low, high = always_valid(seen.difference, seen.variance, metric.expected, question.alpha)
+        p_value = always_valid_p(seen.difference, seen.variance, metric.expected)
+        found.append(
+            Row(
+                name, seen.control, seen.candidate, seen.difference, low, high,
+                p_value, p_value, seen.users, seen.explained,
+            )
+        )  # fmt: skip
+    adjusted = holm({row.metric: row.p for row in found})
+    return [replace(row, holm_p=adjusted[row.metric]) for row in found]
+
+
+def _user(metric: Metric, now: Counts, before: Counts) -> User:
+    return User(
+        getattr(now, metric.part) * metric.scale,
+        getattr(now, metric.whole),
+        getattr(before, metric.part) * metric.scale,
+        getattr(before, metric.whole),
+    )
+
+
+def _sum(one: Counts | None, other: Counts) -> Counts:
+    return other if one is None else Counts(*(a + b for a, b in zip(one, other, strict=True)))

@@ -1,0 +1,120 @@
+"""`tabwright ab` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.event_file import line_of
+from server.telemetry import EventKind, Suggested, SuggestionEvent
+from tabwright.cli import main
+
+MAKE = ["flags", "set", "model", "--variant", "old=m1", "--variant", "new=m2", "--default", "old"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TABWRIGHT_AB_STORE", "here.sqlite")
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    assert main(["ab", *words]) == code
+    told = capsys.readouterr()
+    return told.out if code == 0 else told.err
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    return json.loads(run(capsys, *words, "--json"))
+
+
+def test_a_rollout_from_start_to_kill_switch(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, *MAKE, "--share", "0.5", "--arm", "new=1", "--why", "begin", "--who", "ada")
+    assert told(capsys, "flags", "list")[0]["rollout"]["share"] == 500
+    run(capsys, "flags", "set", "model", "--share", "100", "--why", "all", "--revision", "1")
+    assert json.loads(run(capsys, "flags", "try", "model", "--user", "bob"))["value"] == "m2"
+    run(capsys, "flags", "override", "model", "bob", "old", "--why", "asked")
+    assert json.loads(run(capsys, "flags", "try", "model", "--user", "bob"))["value"] == "m1"
+    run(capsys, "flags", "override", "model", "bob", "none", "--why", "asked")
+    run(capsys, "flags", "disable", "model", "--why", "slow")
+    assert json.loads(run(capsys, "flags", "try", "model", "--user", "bob"))["reason"] == "DISABLED"
+    run(capsys, "flags", "enable", "model", "--why", "fast")
+    versions = told(capsys, "flags", "history", "model")
+    assert [v["why"] for v in versions] == ["begin", "all", "asked", "asked", "slow", "fast"]
+    assert versions[0]["who"] == "ada"
+    assert Path("here.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (["flags", "show", "nothing"], "known: model"),
+        (["flags", "set", "new-one", "--share", "5", "--why", "x"], "--arm"),
+        (["flags", "set", "model", "--share", "101", "--why", "x"], "0 to 100"),
+        (["flags", "set", "model", "--share", "0.0001", "--why", "x"], "three decimals"),
+        (["flags", "set", "model", "--share", "nan", "--why", "x"], "0 to 100"),
+        (["flags", "set", "model", "--arm", "new=x", "--why", "x"], "no weight"),
+        (["flags", "set", "model", "--arm", "none=1", "--reshuffle", "--why", "x"], "one of"),
+        (["flags", "set", "model", "--arm", "new=0", "--reshuffle", "--why", "x"], "weights"),
+        (["flags", "set", "model", "--arm", "old=1", "--why", "x"], "--reshuffle"),
+        (["flags", "set", "model", "--targeting", "{", "--why", "x"], "JSON"),
+        (["flags", "set", "model", "--slot", "5", "--why", "x"], "models:0-50"),
+        (["flags", "set", "model", "--share", "50", "--why", "x", "--revision", "7"], "it is 1"),
+        (["flags", "override", "model", "ada", "none-such", "--why", "x"], "one of"),
+        (["flags", "import", "nothing.json", "--why", "x"], "cannot be read"),
+        (["ingest", "nothing.jsonl"], "cannot be read"),
+        (["report", "--control", "a", "--candidate", "b", "--since", "2026-11-02",
+          "--until", "2026-11-01"], "in order"),
+        (["report", "--control", "a", "--candidate", "b", "--since", "2026-11-02",
+          "--weights", "1"], "90:10"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_told(capsys: pytest.CaptureFixture[str], words: list[str], word: str) -> None:
+    run(capsys, *MAKE, "--share", "5", "--arm", "new=1", "--why", "begin")
+    assert word in run(capsys, *words, code=2)
+    assert told(capsys, "flags", "list")[0]["revision"] == 1
+
+
+def test_flags_move_to_flagd_and_back(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, *MAKE, "--slot", "l:0-50", "--targeting", '{"var": "cohort"}', "--why", "begin")
+    Path("flags.json").write_text(run(capsys, "flags", "export"), encoding="utf-8")
+    there = ["--store", "there.sqlite"]
+    run(capsys, "flags", "import", "flags.json", "--why", "move", *there)
+    assert run(capsys, "flags", "import", "flags.json", "--why", "again", *there) == ""
+    assert run(capsys, "flags", "export", *there) == Path("flags.json").read_text(encoding="utf-8")
+
+
+def events() -> bytes:
+    about = [Suggested(f"s{n}", "native", "", f"u{n % 8}", "go", f"m{n % 2}") for n in range(64)]
+    lines = [
+        line_of(SuggestionEvent(f"{kind}{n}", kind, 1_700_000_000.0 + n, one))
+        for n, one in enumerate(about)
+        for kind in (EventKind.REQUESTED, EventKind.SHOWN, EventKind.ACCEPTED)
+        if kind is not EventKind.ACCEPTED or n % 3 == 0
+    ]
+    return b"".join(lines)
+
+
+def test_events_are_counted_once_reported_and_erased(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("events.jsonl").write_bytes(events())
+    first = told(capsys, "ingest", "events.jsonl")
+    assert first == {"read": 150, "new": 150, "known": 0, "refused": 0}
+    assert told(capsys, "ingest", "events.jsonl")["new"] == 0
+    asked = ["report", "--control", "m0", "--candidate", "m1", "--since", "2023-11-14"]
+    report = told(capsys, *asked)
+    assert report["users"] == [4, 4]
+    assert "acceptance" in run(capsys, *asked)
+    assert told(capsys, "purge", "--user", "u1") == {"suggestions": 8}
+    assert told(capsys, *asked)["users"] == [4, 3]
+
+
+def test_lines_that_are_no_events_are_told_and_the_others_kept(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("events.jsonl").write_bytes(b"rubbish\n" + events())
+    assert "line 1" in run(capsys, "ingest", "events.jsonl", code=1)
+    Path("events.jsonl").write_bytes(events())
+    assert told(capsys, "ingest", "events.jsonl")["known"] == 150
