@@ -181,7 +181,7 @@ def _text(question: Question, report: Report) -> str:
         *("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table),
     ]
     if report.missing:
-        lines.append(f"too little to compare: {', '.join(report.missing)}")
+        lines.append(f"nothing, or nothing that differs, to compare: {', '.join(report.missing)}")
     if report.nameless:
         lines.append(f"{report.nameless} requests of nobody known are not counted")
     if report.mismatch_p < MISMATCH:
