@@ -18,7 +18,8 @@ from ab import flags_cli
 from ab.acceptance import Weighting
 from ab.errors import InvalidEvent
 from ab.events import Event, read_line
-from ab.report import MISMATCH, Question, Report, build
+from ab.power import detectable
+from ab.report import METRICS, MISMATCH, Question, Report, build
 from ab.settings import AbSettings
 from ab.stores.registry import open_store
 from tabwright.errors import ConfigError
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(verbs)
     verb = _verb(verbs, "purge", "erase what a user did", _purge, "--user ada --store ab.sqlite")
     verb.add_argument("--user", required=True, help="as named in the events")
+    _add_power(verbs)
     verb = verbs.add_parser(
         "simulate",
         help="measure how often the statistics are wrong, on invented developers",
@@ -104,6 +106,24 @@ def _add_report(verbs: Any) -> None:
         "--weighting", type=Weighting, choices=list(Weighting), default=Weighting.USERS,
         help="users: each user counts the same; sums: each impression",
     )  # fmt: skip
+
+
+def _add_power(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "power",
+        help="tell what an experiment of this size can find",
+        description="The change of acceptance that is found in 4 of 5 experiments.",
+        epilog="Example: tabwright ab power --users 20 --shown 60 --days 14",
+    )
+    verb.add_argument("--users", type=int, required=True, help="developers in each arm")
+    verb.add_argument("--shown", type=float, required=True, help="suggestions a day, to each")
+    verb.add_argument("--days", type=int, default=14, help="length of the experiment (14)")
+    verb.add_argument("--before", type=int, default=14, help="days before that are known (14)")
+    verb.add_argument("--mean", type=float, default=0.28, help="acceptance now (0.28)")
+    verb.add_argument("--concentration", type=float, default=7.1,
+                      help="how alike the users are, of a Beta distribution (7.1)")  # fmt: skip
+    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb.set_defaults(run=_power)
 
 
 def _address(args: argparse.Namespace) -> str:
@@ -189,6 +209,24 @@ def _text(question: Question, report: Report) -> str:
             f"DO NOT BELIEVE THIS: users are not split as planned (p = {report.mismatch_p:.2g})"
         )
     return "\n".join(lines)
+
+
+def _power(args: argparse.Namespace) -> int:
+    right = args.users > 1 and args.shown > 0 and args.days > 0 and 0 < args.mean < 1
+    if not right or args.concentration <= 0 or args.before < 0:
+        raise ConfigError("--users, --shown, --days, --before, --mean: give possible numbers")
+    found = detectable(
+        args.users, args.shown, args.days, args.before, args.mean, args.concentration,
+        METRICS["acceptance"].expected,
+    )  # fmt: skip
+    if args.json:
+        print(json.dumps({"difference": found, "relative": found / args.mean}))
+    else:
+        print(
+            f"{2 * args.users} developers, {args.shown:g} shown a day to each: {args.days} days "
+            f"find a change of acceptance by {100 * found:.1f} points ({found / args.mean:.0%} of it)"
+        )
+    return 0
 
 
 def _simulate(args: argparse.Namespace) -> int:

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ab.acceptance import User, Weighting, compare
+from ab.report import METRICS
 from ab.significance import always_valid, fixed_p
-
-_EXPECTED = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,8 @@ def _look(plan: Plan, control: list[User], candidate: list[User], truth: float) 
     by_sums = compare(control, candidate, Weighting.SUMS)
     if by_users is None or by_sums is None:
         return None
-    low, high = always_valid(by_users.difference, by_users.variance, _EXPECTED, plan.alpha)
+    expected = METRICS["acceptance"].expected
+    low, high = always_valid(by_users.difference, by_users.variance, expected, plan.alpha)
     return _Look(
         pooled=_pooled_p(control, candidate) < plan.alpha,
         users=fixed_p(by_users.difference, by_users.variance) < plan.alpha,
