@@ -224,7 +224,7 @@ def _power(args: argparse.Namespace) -> int:
     else:
         print(
             f"{2 * args.users} developers, {args.shown:g} shown a day to each: {args.days} days "
-            f"find a change of acceptance by {100 * found:.1f} points ({found / args.mean:.0%} of it)"
+            f"find a change of acceptance by {100 * found:.1f} points, {found / args.mean:.0%}"
         )
     return 0
 
