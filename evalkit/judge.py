@@ -11,9 +11,9 @@ are data, in any language, go to `evalkit.nonce_judge`.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -71,48 +71,80 @@ class PythonOracle:
 
     sandbox: Sandbox
     checkers: Checkers
+    _foreseen: dict[str, list[Any]] = field(default_factory=dict)
 
     async def judge(self, problem: Problem, sample: Sample, limits: Limits) -> Verdict:
         """Run the tests against the sample. See `evalkit.problem.Judge.judge`."""
-        try:
-            return await self._judge(problem, sample, limits, fresh=False)
-        except _CheckerSpent:
-            # What other samples used up must not count against this one.
-            return await self._judge(problem, sample, limits, fresh=True)
+        calls = await self._foresee(problem)
+        if calls:
+            verdict = await self._judge(problem, sample, limits, calls)
+            if verdict is not None:
+                return verdict
+        verdict = await self._judge(problem, sample, limits, [])
+        # What other samples used up of a checker must not count against this one.
+        verdict = verdict or await self._judge(problem, sample, limits, [], fresh=True)
+        assert verdict is not None, "a fresh checker that ends is a verdict or a failure"
+        return verdict
 
     async def _judge(
-        self, problem: Problem, sample: Sample, limits: Limits, *, fresh: bool
-    ) -> Verdict:
-        def verdict(outcome: Outcome, detail: str, cpu_s: float) -> Verdict:
-            return Verdict(problem.task_id, sample.index, outcome, detail, cpu_s)
-
+        self,
+        problem: Problem,
+        sample: Sample,
+        limits: Limits,
+        calls: list[Any],
+        *,
+        fresh: bool = False,
+    ) -> Verdict | None:
+        """Judge, with `calls` made ahead; None: that decides nothing, judge again without."""
         async with self.sandbox.talk(_program("worker"), limits) as worker:
             source = problem.prompt + sample.completion + (problem.suffix or "")
-            loaded = await worker.ask(json.dumps({"source": source}).encode())
+            loaded = await worker.ask(json.dumps({"source": source, "calls": calls}).encode())
             answer = _parsed(loaded)
-            if answer is None:
-                ran = await worker.end()
-                return verdict(*_ended(ran), ran.cpu_s)
-            if "loaded" not in answer:
+            found: tuple[Outcome, str] | None = None
+            if answer is not None and "loaded" not in answer:
                 name = str(answer.get("raised"))[:80]
-                ran = await worker.end()
                 broken = Outcome.NOT_COMPILED if name == "SyntaxError" else Outcome.CRASHED
-                return verdict(broken, name, ran.cpu_s)
-            async with self.checkers.lend(fresh=fresh) as checker:
-                found = await _converse(problem, checker, worker)
+                found = broken, name
+            elif answer is not None:
+                job = _job(problem) | {"calls": calls, "answers": answer.get("answers")}
+                if not isinstance(job["answers"], list) or len(job["answers"]) != len(calls):
+                    found = Outcome.WRONG, "its answer is no message"
+                else:
+                    async with self.checkers.lend(fresh=fresh) as checker:
+                        found = await _converse(job, checker, worker)
             ran = await worker.end()
-        return verdict(*(found or _ended(ran)), ran.cpu_s)
+        if found == _NOTHING or (found is None and calls):
+            return None
+        outcome, detail = found or _ended(ran)
+        return Verdict(problem.task_id, sample.index, outcome, detail, ran.cpu_s)
+
+    async def _foresee(self, problem: Problem) -> list[Any]:
+        """The calls that the tests make first, whatever is answered.
+
+        Made in one message they save most of the time. No answer has any part in them, so a
+        candidate learns the arguments of its calls sooner, and nothing else.
+        """
+        if problem.task_id not in self._foreseen:
+            calls: list[Any] = []
+            async with self.checkers.lend() as checker:
+                job = _job(problem) | {"calls": [], "answers": None}
+                said = await checker.talk.ask(json.dumps(job).encode())
+                if said is not None:
+                    checker.reusable = True
+                    calls = json.loads(said)["calls"]
+            self._foreseen[problem.task_id] = calls
+        return self._foreseen[problem.task_id]
 
 
-class _CheckerSpent(Exception):
-    """A checker that other samples had used before ended."""
+# That a checker decided nothing, about calls made ahead or because others had used it up.
+_NOTHING = (Outcome.UNJUDGED, "")
 
 
 async def _converse(
-    problem: Problem, checker: Checker, worker: Conversation
+    job: Mapping[str, Any], checker: Checker, worker: Conversation
 ) -> tuple[Outcome, str] | None:
     """Pass calls and answers on until the checker decides; None: the worker ended first."""
-    said = await checker.talk.ask(json.dumps(_job(problem)).encode())
+    said = await checker.talk.ask(json.dumps(job).encode())
     while said is not None and said.startswith(_CALL):
         answer = await worker.ask(said)
         if answer is None:
@@ -121,13 +153,15 @@ async def _converse(
     if said is not None:
         checker.reusable = True
         decision = json.loads(said)
+        if decision["verdict"] == "elsewhere":
+            return _NOTHING
         return Outcome(decision["verdict"]), str(decision["detail"])[:80]
     if checker.samples > 1:
-        raise _CheckerSpent
+        return _NOTHING
     ran = await checker.talk.end()
     if ran.ending in (Ending.CPU_TIME, Ending.MEMORY):
         return Outcome.WRONG, "its answers could not be compared within the limits"
-    raise SandboxFailed(f"the checker of {problem.task_id} ended: {ran.ending}")
+    raise SandboxFailed(f"the checker of {job['name']} ended: {ran.ending}")
 
 
 def _job(problem: Problem) -> dict[str, Any]:

@@ -8,6 +8,10 @@ COMMANDS = {
         "evalkit.commands.hack_test:main",
         "attack the judge with completions that solve nothing",
     ),
+    "doctor": (
+        "evalkit.commands.doctor:main",
+        "attack the sandbox from inside; nothing may get out",
+    ),
     "toolchains": ("evalkit.commands.toolchains:main", "which languages run here; install others"),
     "render": ("evalkit.commands.render:main", "print a neutral problem as a prompt"),
     "compare": ("evalkit.commands.compare:main", "compare two runs, task by task"),

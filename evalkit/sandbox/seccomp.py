@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 import struct
+from functools import cache
 
 # name → number on (x86-64, 64-bit ARM); None where the architecture has no such call.
 DENIED: dict[str, tuple[int | None, int | None]] = {
@@ -114,6 +115,7 @@ def supported_machine(machine: str | None = None) -> bool:
     return (machine or platform.machine()) in _MACHINES
 
 
+@cache
 def filter_program(*, deny_uncounted: bool = False, machine: str | None = None) -> bytes:
     """Assemble the filter: an array of `struct sock_filter`, ready for the kernel."""
     column, architecture, clone, clone3, socket, ioctl = _MACHINES[machine or platform.machine()]

@@ -74,6 +74,8 @@ def warm_up() -> None:
     """Import in the warden what programs will not have to."""
     for name in _WARM:
         importlib.import_module(name)
+    for uncounted in (False, True):
+        filter_program(deny_uncounted=uncounted)  # remembered; a run does not assemble it again
     # From here on the interpreter looks as if it had been started for a program.
     site.setquit()
     site.setcopyright()
