@@ -75,6 +75,17 @@ def score(
     return report
 
 
+def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts over all languages: passed, failed, unjudged, and outcomes by kind."""
+    found: dict[str, Any] = {"passed": 0, "failed": 0, "unjudged": 0}
+    outcomes: Counter[str] = Counter()
+    for row in rows:
+        for name in found:
+            found[name] += row[name]
+        outcomes.update(row["outcomes"])
+    return found | {"outcomes": dict(sorted(outcomes.items()))}
+
+
 def within(
     verdicts: Iterable[Verdict], times: Mapping[tuple[str, int], float | None], limit_ms: float
 ) -> Iterator[Verdict]:

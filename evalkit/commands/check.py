@@ -19,6 +19,7 @@ from evalkit.passk import judge_references, limits_for
 from evalkit.problem import Judge, Outcome, Problem, Verdict
 from evalkit.progress import Progress
 from evalkit.registry import load_benchmark
+from evalkit.score import totals
 from evalkit.session import judging_in
 from evalkit.toolchains import lacks
 from tabwright.errors import InvalidRequest
@@ -80,7 +81,7 @@ async def _check(args: argparse.Namespace) -> dict[str, Any]:
             row = report["languages"][language] = _row(list(verdicts.values()))
             if args.mutants:
                 row["mutants"] = await _mutants(benchmark.name, problems, verdicts, judge, places)
-    return report
+    return report | totals(report["languages"].values())
 
 
 async def _mutants(

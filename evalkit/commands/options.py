@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from evalkit.problem import Benchmark
 from evalkit.sandbox import SANDBOXES
+from evalkit.toolchains import lacks
 from tabwright.errors import InvalidRequest
 
 
@@ -48,6 +50,14 @@ def chosen_languages(text: str, benchmark: Benchmark) -> list[str]:
     if not chosen:
         raise InvalidRequest("lang", text, "name a language, or all")
     return chosen
+
+
+def without_missing(text: str, languages: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Where all languages were asked for: those that are installed, and why the others are not."""
+    if text != "all":
+        return list(languages), {}
+    skipped = {name: why for name in languages if (why := lacks(name))}
+    return [name for name in languages if name not in skipped], skipped
 
 
 def check_jobs(jobs: int) -> int:

@@ -21,6 +21,7 @@ from evalkit.commands.options import (
     check_jobs,
     chosen_languages,
     whole_numbers,
+    without_missing,
 )
 from evalkit.commands.report import table
 from evalkit.execution import Limits
@@ -32,7 +33,7 @@ from evalkit.problem import Benchmark, Judge, Outcome, Problem, Verdict
 from evalkit.progress import Progress
 from evalkit.registry import load_benchmark
 from evalkit.runs import RunFolder
-from evalkit.score import score, tally, within
+from evalkit.score import score, tally, totals, within
 from evalkit.session import judging_in
 from tabwright import __version__
 from tabwright.errors import Broken, InvalidRequest
@@ -129,6 +130,7 @@ async def _run(args: argparse.Namespace) -> dict[str, Any]:
                     found = score(problems, quick, args.k)["pass_at_k"]
                     row["within_ms"] = {"ms": args.within_ms, "pass_at_k": found}
                 report["languages"][language] = row
+            report |= totals(report["languages"].values())
             report["seconds"] = round(time.time() - started, 1)
             run.write_report(report)
             (folder / "report.html").write_text(render(report), encoding="utf-8")
@@ -161,7 +163,9 @@ def _limits(problems: Sequence[Problem], references: Mapping[str, Verdict]) -> d
 
 def _asked(args: argparse.Namespace) -> _Asked:
     benchmark = load_benchmark(args.benchmark, args.path)
-    languages = chosen_languages(args.lang, benchmark)
+    languages, missing = without_missing(args.lang, chosen_languages(args.lang, benchmark))
+    for language, why in missing.items():
+        print(f"{language} is left out: {why}", file=sys.stderr)
     problems = {lang: benchmark.problems(lang)[: args.problems] for lang in languages}
     n = args.n if args.n is not None else max(args.k)
     if n < max(args.k):
