@@ -1,4 +1,5 @@
-"""Pass@k that can be trusted. So far only the estimator stands; read `estimate.py`.
+"""Pass@k that can be trusted: sandboxes, judges, benchmarks, statistics. See docs/evalkit.md.
 
-The sandbox, the benchmarks and the runs come with their own issue.
+Read `passk.py` for the main path, `judge.py` for how a sample is decided, and `sandbox/seam.py` for
+where it runs.
 """

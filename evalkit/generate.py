@@ -117,7 +117,9 @@ class Endpoint:
         """Status (0: no answer), body, and how long to wait before trying again."""
         address = urlsplit(self.url)
         path = address.path.rstrip("/").removesuffix("/v1") + "/v1/completions"
-        headers = {"Content-Type": "application/json", "X-Tabwright-Typeahead": "off"}
+        headers = {"Content-Type": "application/json"}
+        # The model is scored, not what a gateway remembers or thinks fit to show.
+        headers |= {"X-Tabwright-Typeahead": "off", "X-Tabwright-Postprocess": "off"}
         if self.api_key:
             headers["Authorization"] = f"Bearer {self.api_key}"
         host, port = address.hostname or "", address.port
