@@ -41,7 +41,7 @@ help: ## List the targets
 	@echo
 	@echo "Example: make serve PORT=8123 HOST=127.0.0.1 ENGINE=cpu"
 
-serve: $(SERVE_READY) ## Set up and start the server (PORT=8123 HOST=127.0.0.1 ENGINE=cpu|scripted)
+serve: $(SERVE_READY) ## Set up and start the server (PORT=8123 HOST=127.0.0.1 ENGINE=cpu|scripted|triton)
 	@exec $(RUN)/tabwright serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
 	  $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 

@@ -54,7 +54,7 @@ class ServerSettings(BaseModel):
     port: int = Field(
         default=8123, ge=0, le=65535, description="port to listen on; 0 picks a free one"
     )
-    engine: Literal["cpu", "scripted"] = Field(
+    engine: Literal["cpu", "scripted", "triton"] = Field(
         default="cpu", description="engine that runs the model"
     )
     model: Path = Field(default=BUNDLED_MODEL, description="model folder")
@@ -172,6 +172,14 @@ class ServerSettings(BaseModel):
         default=None,
         description="cpu engine: folder of converted models; none: ~/.cache/tabwright/ir",
     )
+    triton_url: str = Field(
+        default="127.0.0.1:8001",
+        pattern=r"^\S+:\d+$",
+        description="triton engine: host and port of Triton's gRPC",
+    )
+    triton_model: str | None = Field(
+        default=None, description="triton engine: name of the exported model; none: the model's"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
@@ -204,6 +212,8 @@ class ServerSettings(BaseModel):
         # A readiness check wants a place too.
         waiting = self.max_running + 8
         options: dict[str, object] = {"slots": self.max_running, "waiting": waiting}
+        if self.engine == "triton":
+            options |= {"url": self.triton_url, "model": self.triton_model}
         if self.engine == "cpu":
             names = ("threads", "kv_cache_mb", "chunk_tokens", "weights", "precision", "cache_dir")
             options |= {name: getattr(self, name) for name in names}

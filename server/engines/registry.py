@@ -17,6 +17,7 @@ from tabwright.errors import ConfigError
 ENGINES = {
     "scripted": "server.engines.scripted:create",
     "cpu": "server.engines.cpu:create",
+    "triton": "server.engines.triton:create",
 }
 
 

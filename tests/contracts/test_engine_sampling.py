@@ -50,11 +50,12 @@ async def engine(
 ) -> AsyncIterator[CompletionEngine]:
     folder = tmp_path_factory.mktemp("sampling")
     artifact = make_tiny_artifact(folder / "tiny")
-    options = engine_options(folder / "ir")[request.param]
-    async with load_engine(request.param, artifact, slots=4, waiting=8, **options) as engine:
-        yield engine
-        stats = engine.stats()
-        assert (stats.running, stats.waiting, stats.kv_blocks_used) == (0, 0, 0)
+    with engine_options(folder, artifact) as options:
+        row = options[request.param]
+        async with load_engine(request.param, artifact, slots=4, waiting=8, **row) as engine:
+            yield engine
+            stats = engine.stats()
+            assert (stats.running, stats.waiting, stats.kv_blocks_used) == (0, 0, 0)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from tabwright.errors import (
     InvalidRequest,
 )
 from tabwright.request import Finish, SamplingParams
-from tests.contracts.engine_rows import ROWS, engine_options
+from tests.contracts.engine_rows import ROWS, Options, engine_options
 from tests.fakes.tiny_artifact import make_tiny_artifact
 
 pytestmark = pytest.mark.anyio
@@ -54,15 +54,16 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> ModelArtifact:
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    return engine_options(tmp_path_factory.mktemp("ir"))
+def options(tmp_path_factory: pytest.TempPathFactory, artifact: ModelArtifact) -> Iterator[Options]:
+    with engine_options(tmp_path_factory.mktemp("options"), artifact) as options:
+        yield options
 
 
 @pytest.fixture(scope="module", params=ROWS)
 async def subject(
     request: pytest.FixtureRequest,
     artifact: ModelArtifact,
-    options: dict[str, dict[str, object]],
+    options: Options,
 ) -> AsyncIterator[Subject]:
     name = request.param
     async with load_engine(name, artifact, slots=SLOTS, waiting=WAITING, **options[name]) as engine:
@@ -70,6 +71,11 @@ async def subject(
         async def break_it() -> None:
             if name == "cpu":
                 os.kill(engine.worker_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+            elif name == "triton":
+                assert options.triton is not None
+                options.triton.kill()
+                await anyio.to_thread.run_sync(options.triton.start)
+                await answering(engine)
             else:
                 engine.broken = True  # type: ignore[attr-defined]
                 await anyio.sleep(0.05)
@@ -124,6 +130,16 @@ async def generating(engine: CompletionEngine) -> None:
             if engine.stats().generated_tokens > before:
                 return
             await anyio.sleep(0.001)
+
+
+async def answering(engine: CompletionEngine) -> None:
+    """Wait until it answers again."""
+    with anyio.fail_after(PATIENCE_S):
+        while True:
+            try:
+                return await engine.check()
+            except EngineUnavailable:
+                await anyio.sleep(0.05)
 
 
 async def drained(stream: AsyncIterator[Tokens]) -> None:
@@ -431,7 +447,7 @@ async def test_a_check_passes_while_the_engine_answers(engine: CompletionEngine)
 async def test_a_closed_engine_is_unavailable(
     subject: Subject,
     artifact: ModelArtifact,
-    options: dict[str, dict[str, object]],
+    options: Options,
     prompt: list[int],
 ) -> None:
     async with load_engine(subject.name, artifact, **options[subject.name]) as engine:
@@ -448,7 +464,7 @@ async def test_a_closed_engine_is_unavailable(
 async def test_closing_fails_those_in_line_too(
     subject: Subject,
     artifact: ModelArtifact,
-    options: dict[str, dict[str, object]],
+    options: Options,
     prompt: list[int],
 ) -> None:
     async with (
