@@ -105,15 +105,15 @@ async def test_100_cancels_free_the_model_and_leak_nothing(
     aborts = server.metrics().get("tabwright_llm_aborts_total", 0)
     async with engine_on(server, artifact, slots=8) as engine:
 
-        async def leave(number: int) -> None:
+        async def leave() -> None:
             async with engine.stream(prompt, SamplingParams(max_tokens=500)) as pieces:
                 async for _ in pieces:
                     return
 
         for _ in range(20):
             async with anyio.create_task_group() as group:
-                for number in range(5):
-                    group.start_soon(leave, number)
+                for _ in range(5):
+                    group.start_soon(leave)
         await until(lambda: engine.stats().running == 0)
         assert engine.stats().cancelled == 100
         told = server.metrics()
@@ -143,7 +143,7 @@ async def test_a_model_process_that_hangs_is_unavailable_though_triton_says_read
 
 
 def test_transformers_4_57_reads_the_same_model(export: Path, artifact: ModelArtifact) -> None:
-    """The version in NVIDIA's container: the tokenizer's ids, the rotary base, the logits' argmax."""
+    """The version in NVIDIA's container: ids of texts, rotary base, the likeliest next token."""
     code = (
         "import json, sys, torch, transformers\n"
         "folder, given = sys.argv[1], json.load(sys.stdin)\n"
