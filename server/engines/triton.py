@@ -313,7 +313,7 @@ class TritonEngine:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._write, call, inbox)
                     group.start_soon(self._watch, group.cancel_scope)
-                    group.start_soon(self._say_farewell, group.cancel_scope)
+                    group.start_soon(self._say_farewell, call, group.cancel_scope)
                     await self._read(call)
                     group.cancel_scope.cancel()
 
@@ -380,12 +380,14 @@ class TritonEngine:
             else:
                 await anyio.sleep(patience_s / 4)
 
-    async def _say_farewell(self, scope: anyio.CancelScope) -> None:
-        """When closing, let Triton end what runs before the stream is cut."""
+    async def _say_farewell(self, call: Any, scope: anyio.CancelScope) -> None:
+        """When closing, let Triton end what runs and then the stream, before it is cut."""
         await self._closing.wait()
         with anyio.move_on_after(_FAREWELL_S):
             while self._owed:  # noqa: ASYNC110, a second at most and only at the end
                 await anyio.sleep(0.005)
+            await call.done_writing()
+            await anyio.sleep(_FAREWELL_S)  # the reader sees the end first, unless Triton hangs
         scope.cancel()
 
     def _up(self) -> None:
