@@ -73,7 +73,7 @@ def test_a_missing_file_that_was_named_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_a_wrong_variable_is_named() -> None:
-    with pytest.raises(ConfigError, match="ENGINE: .*'cpu', 'scripted' or 'triton'"):
+    with pytest.raises(ConfigError, match=r"ENGINE: .*'cpu', 'scripted' or 'triton'"):
         load(environ={"TABWRIGHT_SERVER_ENGINE": "gpu"})
     with pytest.raises(ConfigError, match="TABWRIGHT_SERVER_PROT: unknown"):
         load(environ={"TABWRIGHT_SERVER_PROT": "1"})
