@@ -46,7 +46,7 @@ def main(folder):
     except AssertionError as error:
         print(f"smoke run failed: {error}", file=sys.stderr)
         return 1
-    record(folder, manifest, checks)
+    record(folder, manifest, checks, "gpu-smoke" if module.__name__ == "tensorrt_llm" else "cpu")
     print(json.dumps(checks, indent=2))
     return 0
 
@@ -146,10 +146,10 @@ async def generate(module, llm, prompt, max_tokens, **more):
     return generation.outputs[0]
 
 
-def record(folder, manifest, checks):
+def record(folder, manifest, checks, level):
     """Write the level and what was seen, whole or not at all."""
-    manifest["validation"] |= {"level": "gpu-smoke", "gpu": checks}
-    manifest["validation"]["gpu_date"] = datetime.date.today().isoformat()
+    manifest["validation"] |= {"level": level, "smoke": checks}
+    manifest["validation"]["smoke_date"] = datetime.date.today().isoformat()
     fresh = folder / f".manifest-{os.getpid()}"
     fresh.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     fresh.replace(folder / "manifest.json")
