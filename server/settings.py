@@ -158,7 +158,7 @@ class ServerSettings(BaseModel):
         description="cpu engine: memory for keys and values; none: as much as is useful",
     )
     chunk_tokens: int = Field(
-        default=256,
+        default=128,
         ge=32,
         description="cpu engine: tokens of one step; fewer free cancelled ones sooner",
     )

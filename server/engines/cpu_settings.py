@@ -53,7 +53,7 @@ class CpuSettings:
     slots: int = 8
     waiting: int = 32
     kv_cache_mb: int | None = None
-    chunk_tokens: int = 256
+    chunk_tokens: int = 128
     weights: WeightFormat | None = None
     precision: Precision = Precision.FAST
     cache_dir: Path | None = None
