@@ -234,9 +234,9 @@ def test_typing_keeps_the_snippets_and_the_cached_part_of_the_prompt(
         (None, None),
         ("", None),
         ("a.py", "a.py"),
-        ("file:///home/somebody/work/project/src/a.py", "work/project/src/a.py"),
+        ("file:///home/somebody/code/project/src/a.py", "code/project/src/a.py"),
         ("file:///w/my%20project/a.py", "/w/my project/a.py"),
-        ("C:\\work\\a.py", "C:/work/a.py"),
+        ("C:\\code\\a.py", "C:/code/a.py"),
         ("two\nlines.py", "two lines.py"),
     ],
 )
