@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import anyio
@@ -24,6 +23,7 @@ from evalkit.checkers import Checker, Checkers
 from evalkit.execution import Command, Ending, Limits, Ran
 from evalkit.nonce_judge import NonceJudge
 from evalkit.problem import Judge, Outcome, Problem, Sample, Verdict
+from evalkit.programs import program_text
 from evalkit.sandbox.seam import Conversation, Sandbox, SandboxFailed
 
 _PYTHON = ("python3", "-I", "-S", "main.py")
@@ -194,9 +194,4 @@ def _parsed(raw: bytes | None) -> dict[str, Any] | None:
 
 @cache
 def _program(name: str) -> Command:
-    """One of the programs in `evalkit.inside`, with the codec in front instead of its import."""
-    folder = resources.files("evalkit.inside")
-    codec, main = ((folder / f"{part}.py").read_text(encoding="utf-8") for part in ("codec", name))
-    lines = [line for line in main.splitlines() if not line.startswith("from evalkit.")]
-    text = codec + "\n" + "\n".join(lines) + "\n"
-    return Command(argv=_PYTHON, files={"main.py": text.encode()}, toolchain="python")
+    return Command(argv=_PYTHON, files={"main.py": program_text(name)}, toolchain="python")

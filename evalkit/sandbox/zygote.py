@@ -20,6 +20,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from evalkit.programs import NAMES, program_text
 from evalkit.sandbox import kernel
 from evalkit.sandbox.confinement import (
     Run,
@@ -56,7 +57,8 @@ _WARM = (
     "traceback", "types", "typing",
 )
 # fmt: on
-_STARTED = b'{"started": true}'
+# By path and source, what need not be compiled again.
+_COMPILED: dict[tuple[str, bytes], types.CodeType] = {}
 # Calls of ours between the setting of the recursion limit and the program's first line.
 _DEEPER = 4
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -76,6 +78,9 @@ def warm_up() -> None:
         importlib.import_module(name)
     for uncounted in (False, True):
         filter_program(deny_uncounted=uncounted)  # remembered; a run does not assemble it again
+    for name in NAMES:
+        path, source = f"{BOX}/main.py", program_text(name)
+        _COMPILED[path, source] = compile(source, path, "exec")
     # From here on the interpreter looks as if it had been started for a program.
     site.setquit()
     site.setcopyright()
@@ -89,7 +94,19 @@ def warm_up() -> None:
 
 
 def carry_out(run: Run) -> None:
-    """Be the first process of the namespaces: build the sandbox, start the program, await it."""
+    """Be the first process of the namespaces: start the one that does everything, and await it.
+
+    It does little, because each page that a forked interpreter touches costs a copy of it.
+    """
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
+    program = os.fork() or _become_program(run)
+    become_user(run)
+    kernel.drop_capabilities()
+    _await(run, program)
+
+
+def _build(run: Run) -> None:
+    """Build the sandbox around the calling process, and give up every right."""
     enter_limits(run)
     socket.sethostname("sandbox")
     mount_disk(run)
@@ -104,10 +121,7 @@ def carry_out(run: Run) -> None:
     become_user(run)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.install_filter(filter_program(deny_uncounted=run.group is None))
-    run.report.send(_STARTED)
-    _await(run, os.fork() or _become_program(run))
 
 
 def _await(run: Run, program: int) -> NoReturn:
@@ -122,7 +136,8 @@ def _await(run: Run, program: int) -> NoReturn:
 
 
 def _become_program(run: Run) -> NoReturn:
-    """Keep nothing but the standard streams, and run the file that the command names."""
+    """Build the sandbox, keep nothing but the standard streams, and run the command's file."""
+    _build(run)
     os.setsid()
     bundle = unpack(run.descriptors[0])
     write_files(bundle, BOX)
@@ -145,7 +160,7 @@ def _executed(path: str) -> int:
     main = types.ModuleType("__main__")
     main.__dict__.update(__file__=path, __builtins__=sys.modules["builtins"])
     sys.modules["__main__"] = main
-    return _status(lambda: exec(compile(_source(path), path, "exec"), main.__dict__))
+    return _status(lambda: exec(_compiled(path), main.__dict__))
 
 
 def _status(task: Callable[[], object]) -> int:
@@ -180,9 +195,10 @@ def _finish(status: int) -> NoReturn:
     os._exit(status or threads or exits)
 
 
-def _source(path: str) -> bytes:
+def _compiled(path: str) -> types.CodeType:
     with open(path, "rb") as file:
-        return file.read()
+        source = file.read()
+    return _COMPILED.get((path, source)) or compile(source, path, "exec")
 
 
 def _split(argv: Sequence[str]) -> tuple[frozenset[str], list[str]]:
