@@ -32,11 +32,11 @@ def carry_out(run: Run) -> None:
     kernel.unshare(kernel.CLONE_NEWNS)
     enter_limits(run)
     mount_disk(run)
-    become_user(run)
+    become_user(run.user)
     bundle = unpack(run.descriptors[0])
     write_files(bundle, f"{run.stage.disk}/box")
     files = {path: _memory_file(text.encode()) for path, text in accounts(INSIDE_ID).items()}
-    seccomp = _memory_file(filter_program(deny_uncounted=run.group is None))
+    seccomp = _memory_file(filter_program(deny_uncounted=not run.doors))
     report = run.report.fileno()
     words = arguments(run.view, run.stage, files, seccomp, report, bundle.env)
     given = _memory_file(words)

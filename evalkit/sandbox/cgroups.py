@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,10 @@ class Group:
     version: int
     folders: Mapping[str, Path]
 
-    def enter(self) -> None:
-        """Move the calling process into the group."""
-        for folder in set(self.folders.values()):
-            _write(folder / "cgroup.procs", 0)
+    @property
+    def doors(self) -> tuple[str, ...]:
+        """The files that lead into the group, for `enter`."""
+        return tuple(f"{folder}/cgroup.procs" for folder in set(self.folders.values()))
 
     def cpu_s(self) -> float:
         """Return the processor time of everything that ever ran in it."""
@@ -91,6 +91,12 @@ class Group:
                     time.sleep(0.001)
                 else:
                     break
+
+
+def enter(doors: Iterable[str]) -> None:
+    """Move the calling process into a group."""
+    for door in doors:
+        _write(door, 0)
 
 
 def find_hierarchy() -> Hierarchy | None:
@@ -193,7 +199,7 @@ def _read(path: Path) -> str:
         os.close(descriptor)
 
 
-def _write(path: Path, value: int | str) -> None:
+def _write(path: Path | str, value: int | str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
     try:
         os.write(descriptor, str(value).encode())

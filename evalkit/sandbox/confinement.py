@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from evalkit.sandbox import kernel
-from evalkit.sandbox.cgroups import Group
+from evalkit.sandbox.cgroups import enter
 from evalkit.sandbox.mounts import View
 from evalkit.sandbox.orders import Bundle, Order, Setup
 from evalkit.sandbox.stage import WRITABLE, Stage
@@ -29,14 +29,15 @@ _STACK = 64 << 20
 class Run:
     """One order, with all that a child of the warden needs to carry it out.
 
-    user: the unprivileged id outside. descriptors: bundle, stdin, stdout, stderr. report: where the
+    doors: the files that lead into the control group, none where there is no group. user: the
+    unprivileged id outside. descriptors: bundle, stdin, stdout, stderr. report: where the
     child says what the warden must know; closed for whatever is not trusted.
     """
 
     order: Order
     setup: Setup
     stage: Stage
-    group: Group | None
+    doors: tuple[str, ...]
     user: int
     descriptors: tuple[int, ...]
     report: socket.socket
@@ -52,8 +53,8 @@ def enter_limits(run: Run) -> None:
     order = run.order
     # Whatever kills the warden kills this; asked for again after giving up root, which forgets it.
     kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
-    if run.group is not None:
-        run.group.enter()
+    if run.doors:
+        enter(run.doors)
     else:
         kernel.limit(resource.RLIMIT_NPROC, order.processes + SUPERVISORS)
         kernel.limit(resource.RLIMIT_DATA, order.memory_mb << 20)
@@ -86,12 +87,12 @@ def mount_disk(run: Run) -> None:
         os.close(box)
 
 
-def become_user(run: Run) -> None:
+def become_user(user: int) -> None:
     """Give up root, for good; an ordinary user stays what it is."""
     if os.getuid() == 0:
         os.setgroups([])
-        os.setresgid(run.user, run.user, run.user)
-        os.setresuid(run.user, run.user, run.user)
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
 
 

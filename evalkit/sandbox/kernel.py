@@ -15,6 +15,7 @@ import signal
 import struct
 from typing import Any
 
+CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -26,6 +27,9 @@ CLONE_NEWNET = 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
+
+# To wait for children whose end sends no signal, too.
+WAIT_ALL = 0x40000000
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -64,15 +68,15 @@ def prctl(option: int, value: int) -> None:
     _check(_libc().prctl(ctypes.c_int(option), ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")
 
 
-def clone(flags: int) -> int:
-    """Fork into new namespaces; return 0 in the child.
+def clone(flags: int, *, ends_with: int = signal.SIGCHLD) -> int:
+    """Fork into new namespaces; return 0 in the child. `ends_with` is the signal of its end.
 
     The interpreter is told as by `os.fork`. The C library is not, so the child should do little but
     fork once more. To be called from the only thread there is.
     """
     api = ctypes.pythonapi
     api.PyOS_BeforeFork()
-    words = (_number("clone"), flags | signal.SIGCHLD, 0, 0, 0, 0)
+    words = (_number("clone"), flags | ends_with, 0, 0, 0, 0)
     pid = int(_syscall_under_lock()(*(ctypes.c_long(word) for word in words)))
     number = ctypes.get_errno()
     if pid == 0:

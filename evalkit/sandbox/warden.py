@@ -18,11 +18,12 @@ import time
 from dataclasses import dataclass, field
 
 from evalkit.execution import Ending
-from evalkit.sandbox import bubblewrap, cgroups, kernel, orders, zygote
+from evalkit.sandbox import cgroups, kernel, orders, zygote
 from evalkit.sandbox.cgroups import Group, Hierarchy
-from evalkit.sandbox.confinement import FAILED, SUPERVISORS, Run
+from evalkit.sandbox.confinement import FAILED, SUPERVISORS
+from evalkit.sandbox.forker import Forker, ForkerEnded, Ground, open_forker
 from evalkit.sandbox.orders import Answer, Order, Setup
-from evalkit.sandbox.stage import Stage, build
+from evalkit.sandbox.stage import build
 from evalkit.sandbox.usage import Usage
 
 _UNREGISTERED_IDS = 1_900_000_000
@@ -36,10 +37,8 @@ class Station:
     """What a warden has for all its runs."""
 
     channel: socket.socket
-    setup: Setup
-    stage: Stage
+    forker: Forker
     hierarchy: Hierarchy | None
-    user: int
     parent: int = field(default_factory=os.getppid)
     runs: int = 0
 
@@ -61,9 +60,10 @@ def main() -> None:
     zygote.warm_up()
     # Sandboxed programs run as a user of the same machine; they must not look in here.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    station = Station(channel, setup, stage, hierarchy, user)
-    while _serve_one(station):
-        station.runs += 1
+    station = Station(channel, open_forker(Ground(setup, stage, user), channel), hierarchy)
+    with contextlib.suppress(ForkerEnded):
+        while _serve_one(station):
+            station.runs += 1
 
 
 def _outside_user() -> int:
@@ -111,9 +111,9 @@ def _run(
         held.enter_context(ours)
         began = time.monotonic()
         with theirs:
-            given = (group, station.user, tuple(descriptors), theirs)
+            doors = group.doors if group is not None else ()
             try:
-                pid = _started(Run(order, station.setup, station.stage, *given))
+                pid = station.forker.start(order, doors, theirs, descriptors)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -125,20 +125,6 @@ def _run(
         while folders:
             os.close(folders.pop())
     return answer, watch.gone
-
-
-def _started(run: Run) -> int:
-    """Fork, with new namespaces for a Python program; the child builds the sandbox."""
-    way = zygote if run.order.how == "python" else bubblewrap
-    pid = kernel.clone(zygote.NAMESPACES) if way is zygote else os.fork()
-    if pid:
-        return pid
-    try:
-        way.carry_out(run)
-    except BaseException as error:  # noqa: BLE001 - a child must not go on as the warden
-        with contextlib.suppress(OSError):
-            run.report.send(FAILED + f"{type(error).__name__}: {error}".encode()[:4000])
-    os._exit(70)
 
 
 class _Watch:
@@ -178,7 +164,7 @@ class _Watch:
                 self._check()
         finally:
             os.close(process)
-        _, self._status, used = os.wait4(self._pid, 0)
+        _, self._status, used = os.wait4(self._pid, kernel.WAIT_ALL)
         self._rusage_s = used.ru_utime + used.ru_stime
         self._ended = time.monotonic()
 

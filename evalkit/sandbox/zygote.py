@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
-import json
 import os
 import site
 import socket
@@ -93,16 +92,16 @@ def warm_up() -> None:
     gc.freeze()
 
 
-def carry_out(run: Run) -> None:
+def carry_out(user: int, report: socket.socket, prepare: Callable[[], Run]) -> None:
     """Be the first process of the namespaces: start the one that does everything, and await it.
 
     It does little, because each page that a forked interpreter touches costs a copy of it.
     """
     kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
-    program = os.fork() or _become_program(run)
-    become_user(run)
+    program = os.fork() or _become_program(prepare())
+    become_user(user)
     kernel.drop_capabilities()
-    _await(run, program)
+    _await(report, program)
 
 
 def _build(run: Run) -> None:
@@ -118,20 +117,20 @@ def _build(run: Run) -> None:
     kernel.mount("none", root, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags)
     kernel.change_root(root)
     kernel.forgo_capabilities()
-    become_user(run)
+    become_user(run.user)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    kernel.install_filter(filter_program(deny_uncounted=run.group is None))
+    kernel.install_filter(filter_program(deny_uncounted=not run.doors))
 
 
-def _await(run: Run, program: int) -> NoReturn:
+def _await(report: socket.socket, program: int) -> NoReturn:
     """Report how the program ends. Ending with it kills whatever it left behind."""
     while True:
         pid, status = os.wait()
         if pid == program:
             code = os.waitstatus_to_exitcode(status)
-            how = {"signal": -code} if code < 0 else {"exit-code": code}
-            run.report.send(json.dumps(how).encode())
+            how = b'{"signal": %d}' % -code if code < 0 else b'{"exit-code": %d}' % code
+            report.send(how)
             os._exit(0)
 
 

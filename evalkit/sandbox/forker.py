@@ -1,0 +1,118 @@
+"""The process that sandboxes are forked from: a copy of the warden that does next to nothing else.
+
+After each fork a process pays for every page it touches, so what a warden does around a run is not
+done here. The sandboxes are the warden's children all the same. Read `open_forker`, then `_serve`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import NoReturn
+
+from evalkit.sandbox import bubblewrap, kernel, zygote
+from evalkit.sandbox.confinement import FAILED, Run
+from evalkit.sandbox.orders import MAX_MESSAGE, Order, Setup
+from evalkit.sandbox.stage import Stage
+
+_PYTHON, _ANY = b"p", b"a"
+
+
+class ForkerEnded(Exception):
+    """There is nobody left who could start a sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is the same for all runs. user: the unprivileged id outside."""
+
+    setup: Setup
+    stage: Stage
+    user: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forker:
+    """The warden's side."""
+
+    channel: socket.socket
+
+    def start(
+        self, order: Order, doors: Sequence[str], report: socket.socket, given: Sequence[int]
+    ) -> int:
+        """Start a sandbox, a child of the caller; `doors` are the files that lead into its group.
+
+        Raises:
+            OSError: the kernel refused the process.
+        """
+        way = _PYTHON if order.how == "python" else _ANY
+        told = json.dumps([asdict(order), doors]).encode()
+        socket.send_fds(self.channel, [way + told], [report.fileno(), *given])
+        said = self.channel.recv(4096)
+        if not said:
+            raise ForkerEnded
+        if not said.isdigit():
+            raise OSError(said.decode(errors="replace"))
+        return int(said)
+
+
+def open_forker(ground: Ground, closed: socket.socket) -> Forker:
+    """Fork the process; it ends with the caller, and has no use for the caller's `closed`."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # Without a signal for its end: the warden, which waits for any child, is not to wait for it.
+    if kernel.clone(0, ends_with=0):
+        theirs.close()
+        return Forker(ours)
+    ours.close()
+    closed.close()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    _serve(ground, theirs)
+
+
+def _serve(ground: Ground, channel: socket.socket) -> NoReturn:
+    """Start what the warden tells, until it is gone."""
+    while True:
+        told, given, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8, socket.MSG_CMSG_CLOEXEC)
+        if not told:
+            os._exit(0)
+        namespaces = zygote.NAMESPACES if told.startswith(_PYTHON) else 0
+        try:
+            pid = kernel.clone(kernel.CLONE_PARENT | namespaces, ends_with=0)
+        except OSError as error:
+            said = str(error).encode()
+        else:
+            if pid == 0:
+                _carry_out(ground, channel, told, given)
+            said = b"%d" % pid
+        for descriptor in given:
+            os.close(descriptor)
+        channel.send(said)
+
+
+def _carry_out(
+    ground: Ground, channel: socket.socket, told: bytes, given: Sequence[int]
+) -> NoReturn:
+    """Become the first process of a sandbox."""
+    report = socket.socket(fileno=given[0])
+    try:
+        channel.close()
+        if told.startswith(_PYTHON):
+            zygote.carry_out(ground.user, report, lambda: _run(ground, told, report, given))
+        else:
+            bubblewrap.carry_out(_run(ground, told, report, given))
+    except BaseException as error:  # noqa: BLE001 - a child must not go on as the forker
+        with contextlib.suppress(OSError):
+            report.send(FAILED + f"{type(error).__name__}: {error}".encode()[:4000])
+    os._exit(70)
+
+
+def _run(ground: Ground, told: bytes, report: socket.socket, given: Sequence[int]) -> Run:
+    order, doors = json.loads(told[1:])
+    known = (ground.setup, ground.stage, tuple(doors), ground.user)
+    return Run(Order(**order), *known, tuple(given[1:]), report)
