@@ -11,7 +11,7 @@ are data, in any language, go to `evalkit.nonce_judge`.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +29,9 @@ from evalkit.sandbox.seam import Conversation, Sandbox, SandboxFailed
 _PYTHON = ("python3", "-I", "-S", "main.py")
 # How a checker's message begins that is for the worker; any other is the verdict.
 _CALL = b'{"call"'
+# How a worker's first message begins when there is a candidate.
+_LOADED = b'{"loaded"'
+_NO_CALLS = b"[]"
 _BY_ENDING = {
     Ending.MEMORY: Outcome.MEMORY,
     Ending.OUTPUT: Outcome.OUTPUT,
@@ -71,18 +74,18 @@ class PythonOracle:
 
     sandbox: Sandbox
     checkers: Checkers
-    _foreseen: dict[str, list[Any]] = field(default_factory=dict)
+    _foreseen: dict[str, bytes] = field(default_factory=dict)
 
     async def judge(self, problem: Problem, sample: Sample, limits: Limits) -> Verdict:
         """Run the tests against the sample. See `evalkit.problem.Judge.judge`."""
         calls = await self._foresee(problem)
-        if calls:
+        if calls != _NO_CALLS:
             verdict = await self._judge(problem, sample, limits, calls)
             if verdict is not None:
                 return verdict
-        verdict = await self._judge(problem, sample, limits, [])
+        verdict = await self._judge(problem, sample, limits, _NO_CALLS)
         # What other samples used up of a checker must not count against this one.
-        verdict = verdict or await self._judge(problem, sample, limits, [], fresh=True)
+        verdict = verdict or await self._judge(problem, sample, limits, _NO_CALLS, fresh=True)
         assert verdict is not None, "a fresh checker that ends is a verdict or a failure"
         return verdict
 
@@ -91,47 +94,41 @@ class PythonOracle:
         problem: Problem,
         sample: Sample,
         limits: Limits,
-        calls: list[Any],
+        calls: bytes,
         *,
         fresh: bool = False,
     ) -> Verdict | None:
         """Judge, with `calls` made ahead; None: that decides nothing, judge again without."""
         async with self.sandbox.talk(_program("worker"), limits) as worker:
             source = problem.prompt + sample.completion + (problem.suffix or "")
-            loaded = await worker.ask(json.dumps({"source": source, "calls": calls}).encode())
-            answer = _parsed(loaded)
-            found: tuple[Outcome, str] | None = None
-            if answer is not None and "loaded" not in answer:
-                name = str(answer.get("raised"))[:80]
-                broken = Outcome.NOT_COMPILED if name == "SyntaxError" else Outcome.CRASHED
-                found = broken, name
-            elif answer is not None:
-                job = _job(problem) | {"calls": calls, "answers": answer.get("answers")}
-                if not isinstance(job["answers"], list) or len(job["answers"]) != len(calls):
-                    found = Outcome.WRONG, "its answer is no message"
-                else:
-                    async with self.checkers.lend(fresh=fresh) as checker:
-                        found = await _converse(job, checker, worker)
+            loaded = await worker.ask(
+                b'{"source": %b, "calls": %b}' % (json.dumps(source).encode(), calls)
+            )
+            if loaded is None or not loaded.startswith(_LOADED):
+                found = _not_loaded(loaded)
+            else:
+                job = b"\n".join((_told(problem), calls, loaded))
+                async with self.checkers.lend(fresh=fresh) as checker:
+                    found = await _converse(job, checker, worker)
             ran = await worker.end()
-        if found == _NOTHING or (found is None and calls):
+        if found == _NOTHING or (found is None and calls != _NO_CALLS):
             return None
         outcome, detail = found or _ended(ran)
         return Verdict(problem.task_id, sample.index, outcome, detail, ran.cpu_s)
 
-    async def _foresee(self, problem: Problem) -> list[Any]:
-        """The calls that the tests make first, whatever is answered.
+    async def _foresee(self, problem: Problem) -> bytes:
+        """The calls that the tests make first, whatever is answered, as JSON.
 
         Made in one message they save most of the time. No answer has any part in them, so a
         candidate learns the arguments of its calls sooner, and nothing else.
         """
         if problem.task_id not in self._foreseen:
-            calls: list[Any] = []
+            calls = _NO_CALLS
             async with self.checkers.lend() as checker:
-                job = _job(problem) | {"calls": [], "answers": None}
-                said = await checker.talk.ask(json.dumps(job).encode())
+                said = await checker.talk.ask(b"\n".join((_told(problem), _NO_CALLS, b"")))
                 if said is not None:
                     checker.reusable = True
-                    calls = json.loads(said)["calls"]
+                    calls = json.dumps(json.loads(said)["calls"]).encode()
             self._foreseen[problem.task_id] = calls
         return self._foreseen[problem.task_id]
 
@@ -141,10 +138,10 @@ _NOTHING = (Outcome.UNJUDGED, "")
 
 
 async def _converse(
-    job: Mapping[str, Any], checker: Checker, worker: Conversation
+    job: bytes, checker: Checker, worker: Conversation
 ) -> tuple[Outcome, str] | None:
     """Pass calls and answers on until the checker decides; None: the worker ended first."""
-    said = await checker.talk.ask(json.dumps(job).encode())
+    said = await checker.talk.ask(job)
     while said is not None and said.startswith(_CALL):
         answer = await worker.ask(said)
         if answer is None:
@@ -161,18 +158,27 @@ async def _converse(
     ran = await checker.talk.end()
     if ran.ending in (Ending.CPU_TIME, Ending.MEMORY):
         return Outcome.WRONG, "its answers could not be compared within the limits"
-    raise SandboxFailed(f"the checker of {job['name']} ended: {ran.ending}")
+    raise SandboxFailed(f"a checker ended: {ran.ending}")
 
 
-def _job(problem: Problem) -> dict[str, Any]:
+def _told(problem: Problem) -> bytes:
     """What the checker is told. The reference is there because tests use the prompt's helpers."""
-    name = problem.entry_point
-    return {
-        "name": name,
+    job = {
+        "name": problem.entry_point,
         "setup": problem.tests.get("setup", problem.prompt + (problem.reference or "    pass\n")),
         "tests": problem.tests["check"],
         "run": problem.tests.get("run", "check(candidate)"),
     }
+    return json.dumps(job).encode()
+
+
+def _not_loaded(said: bytes | None) -> tuple[Outcome, str] | None:
+    """What a worker without a candidate says; None: it ended, or talks nonsense."""
+    answer = _parsed(said)
+    if answer is None:
+        return None
+    name = str(answer.get("raised"))[:80]
+    return Outcome.NOT_COMPILED if name == "SyntaxError" else Outcome.CRASHED, name
 
 
 def _ended(ran: Ran) -> tuple[Outcome, str]:

@@ -16,8 +16,9 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from evalkit.inside.codec import decode, encode, receive, send, take_pipes
+from evalkit.inside.codec import decode, encode, receive, receive_raw, send, take_pipes
 
+PARTS = ("setup", "tests", "run")
 # Of the calls that are foreseen.
 MOST_CALLS, MOST_BYTES = 2000, 1 << 16
 
@@ -101,26 +102,25 @@ class Rehearsal:
 
 
 def main() -> None:
-    """Serve one job after the other, each in a process of its own; end with one that breaks."""
+    """Serve one job after the other, each in a process of its own; end with one that breaks.
+
+    A job has three lines: the problem, the calls that were made ahead, and what the worker said to
+    them, which is empty when they are to be found out. The last was written by the candidate; it is
+    looked at only in the process that is gone afterwards.
+    """
     read, write = take_pipes()
     gc.freeze()
     while True:
-        job = receive(read)
-        parts = [_compiled(job[part], f"{part}.py") for part in ("setup", "tests", "run")]
+        problem, calls, said = receive_raw(read).split(b"\n", 2)
+        job = _compiled(problem)
         child = os.fork()
         if child == 0:
             # The same on every run: tests that draw their cases must not decide by luck.
             random.seed(job["name"])
-            if job["answers"] is None:
-                rehearsal = Rehearsal(job["name"])
-                # Where everything is true a loop may never end.
-                resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
-                with contextlib.suppress(BaseException):
-                    _run(job["name"], parts, rehearsal)
-                send(write, {"calls": rehearsal.calls})
+            if said:
+                _judge(job, json.loads(calls), said, read, write)
             else:
-                told = zip(job["calls"], job["answers"], strict=True)
-                _test(parts, Candidate(job["name"], told, read, write), write)
+                _rehearse(job, write)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if status != 0:
@@ -128,16 +128,38 @@ def main() -> None:
 
 
 @lru_cache(maxsize=256)
-def _compiled(text: str, name: str) -> Any:
+def _compiled(problem: bytes) -> Any:
     """Compile once what every sample of a problem needs; nothing of it runs here."""
-    return compile(text, name, "exec")
+    job = json.loads(problem)
+    return job | {part: compile(job[part], f"{part}.py", "exec") for part in PARTS}
 
 
-def _test(parts: Any, candidate: Candidate, write: Any) -> None:
+def _rehearse(job: Any, write: Any) -> None:
+    """Find out which calls are made whatever is answered."""
+    rehearsal = Rehearsal(job["name"])
+    # Where everything is true a loop may never end.
+    resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
+    with contextlib.suppress(BaseException):
+        _run(job, rehearsal)
+    send(write, {"calls": rehearsal.calls})
+
+
+def _judge(job: Any, calls: Any, said: bytes, read: Any, write: Any) -> None:
+    """Test a candidate that has answered the calls that were made ahead."""
+    try:
+        answers = json.loads(said)["answers"]
+        told = list(zip(calls, answers, strict=True))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        send(write, {"verdict": "wrong", "detail": "its answer is no message"})
+        return
+    _test(job, Candidate(job["name"], told, read, write), write)
+
+
+def _test(job: Any, candidate: Candidate, write: Any) -> None:
     """Run the tests and say what became of them."""
     verdict, detail = "wrong", ""
     try:
-        _run(candidate.name, parts, candidate)
+        _run(job, candidate)
         verdict = "passed" if candidate.count else "wrong"
     except Elsewhere:
         verdict = "elsewhere"
@@ -149,13 +171,12 @@ def _test(parts: Any, candidate: Candidate, write: Any) -> None:
     send(write, {"verdict": verdict, "detail": detail})
 
 
-def _run(name: str, parts: Any, candidate: Any) -> None:
-    setup, tests, run = parts
+def _run(job: Any, candidate: Any) -> None:
     scope: dict[str, Any] = {"__name__": "tests"}
-    exec(setup, scope)
-    scope[name] = scope["candidate"] = candidate
-    exec(tests, scope)
-    exec(run, scope)
+    exec(job["setup"], scope)
+    scope[job["name"]] = scope["candidate"] = candidate
+    exec(job["tests"], scope)
+    exec(job["run"], scope)
 
 
 def _call(name: str, args: Any, kwargs: Any) -> Any:

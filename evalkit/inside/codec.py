@@ -72,7 +72,12 @@ def send(write: BinaryIO, message: object) -> None:
 
 def receive(read: BinaryIO) -> Any:
     """Receive one message; leave the process when nobody is there any more."""
+    return json.loads(receive_raw(read))
+
+
+def receive_raw(read: BinaryIO) -> bytes:
+    """Receive the bytes of one message."""
     head = read.read(4)
     if len(head) < 4:
         os._exit(0)
-    return json.loads(read.read(struct.unpack(">I", head)[0]))
+    return read.read(struct.unpack(">I", head)[0])

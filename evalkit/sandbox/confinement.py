@@ -10,7 +10,6 @@ import os
 import resource
 import socket
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 
 from evalkit.sandbox import kernel
 from evalkit.sandbox.cgroups import enter
@@ -99,13 +98,15 @@ def become_user(user: int) -> None:
 def write_files(bundle: Bundle, folder: str) -> None:
     """Write the command's files, every one executable."""
     for name, content in bundle.files.items():
-        parts = PurePosixPath(name).parts
-        if not parts or parts[0] == "/" or ".." in parts:
+        above, _, last = name.rpartition("/")
+        if not last or name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"{name!r} is not a path inside the working folder")
-        path = Path(folder, *parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(0o755)
+        if above:
+            os.makedirs(f"{folder}/{above}", exist_ok=True)
+        descriptor = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(descriptor, 0o755)
 
 
 def wire_standard_streams(run: Run) -> None:

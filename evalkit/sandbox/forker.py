@@ -1,17 +1,19 @@
 """The process that sandboxes are forked from: a copy of the warden that does next to nothing else.
 
 After each fork a process pays for every page it touches, so what a warden does around a run is not
-done here. The sandboxes are the warden's children all the same. Read `open_forker`, then `_serve`.
+done here, and messages are `marshal`'s, which are read without a line of Python. The sandboxes are
+the warden's children all the same. Read `open_forker`, then `_serve`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import marshal
 import os
 import socket
+from array import array
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from typing import NoReturn
 
 from evalkit.sandbox import bubblewrap, kernel, zygote
@@ -20,6 +22,7 @@ from evalkit.sandbox.orders import MAX_MESSAGE, Order, Setup
 from evalkit.sandbox.stage import Stage
 
 _PYTHON, _ANY = b"p", b"a"
+_MOST_DESCRIPTORS = 8
 
 
 class ForkerEnded(Exception):
@@ -50,7 +53,7 @@ class Forker:
             OSError: the kernel refused the process.
         """
         way = _PYTHON if order.how == "python" else _ANY
-        told = json.dumps([asdict(order), doors]).encode()
+        told = marshal.dumps((astuple(order), tuple(doors)))
         socket.send_fds(self.channel, [way + told], [report.fileno(), *given])
         said = self.channel.recv(4096)
         if not said:
@@ -78,9 +81,7 @@ def open_forker(ground: Ground, closed: socket.socket) -> Forker:
 def _serve(ground: Ground, channel: socket.socket) -> NoReturn:
     """Start what the warden tells, until it is gone."""
     while True:
-        told, given, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8, socket.MSG_CMSG_CLOEXEC)
-        if not told:
-            os._exit(0)
+        told, given = _received(channel)
         namespaces = zygote.NAMESPACES if told.startswith(_PYTHON) else 0
         try:
             pid = kernel.clone(kernel.CLONE_PARENT | namespaces, ends_with=0)
@@ -93,6 +94,18 @@ def _serve(ground: Ground, channel: socket.socket) -> NoReturn:
         for descriptor in given:
             os.close(descriptor)
         channel.send(said)
+
+
+def _received(channel: socket.socket) -> tuple[bytes, array[int]]:
+    """Receive one message and its descriptors, which are closed for every program."""
+    room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array("i").itemsize)
+    told, parts, _, _ = channel.recvmsg(MAX_MESSAGE, room, socket.MSG_CMSG_CLOEXEC)
+    if not told:
+        os._exit(0)
+    given = array("i")
+    for _, _, part in parts:
+        given.frombytes(part)
+    return told, given
 
 
 def _carry_out(
@@ -113,6 +126,6 @@ def _carry_out(
 
 
 def _run(ground: Ground, told: bytes, report: socket.socket, given: Sequence[int]) -> Run:
-    order, doors = json.loads(told[1:])
-    known = (ground.setup, ground.stage, tuple(doors), ground.user)
-    return Run(Order(**order), *known, tuple(given[1:]), report)
+    order, doors = marshal.loads(told[1:])
+    known = (ground.setup, ground.stage, doors, ground.user)
+    return Run(Order(*order), *known, tuple(given[1:]), report)

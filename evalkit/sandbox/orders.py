@@ -6,13 +6,13 @@ sandbox's own process reads, so that a warden's memory never holds anything of a
 
 from __future__ import annotations
 
-import io
 import json
+import marshal
 import os
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any
+from typing import Any
 
 from evalkit.execution import Command
 from evalkit.sandbox.mounts import View
@@ -100,21 +100,14 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
 
 def pack(command: Command) -> int:
     """Put the untrusted part into a file in memory; return its descriptor."""
-    sizes = [(path, len(content)) for path, content in command.files.items()]
-    head = json.dumps({"argv": command.argv, "env": dict(command.env), "files": sizes}).encode()
     descriptor = os.memfd_create("bundle", os.MFD_CLOEXEC)
     with open(descriptor, "wb", closefd=False) as file:
-        file.write(head + b"\n")
-        for content in command.files.values():
-            file.write(content)
+        marshal.dump((command.argv, dict(command.env), dict(command.files)), file)
     return descriptor
 
 
 def unpack(descriptor: int) -> Bundle:
     """Read what `pack` wrote."""
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    file: IO[bytes]
-    with io.BufferedReader(io.FileIO(descriptor, closefd=False)) as file:
-        head = json.loads(file.readline())
-        files = {path: file.read(size) for path, size in head["files"]}
-    return Bundle(tuple(head["argv"]), head["env"], files)
+    size = os.fstat(descriptor).st_size
+    argv, env, files = marshal.loads(os.pread(descriptor, size, 0))
+    return Bundle(argv, env, files)

@@ -57,7 +57,7 @@ def main() -> None:
     except OSError as error:
         orders.send(channel, Answer(broken=f"cannot mount in namespaces of its own: {error}"))
         return
-    zygote.warm_up()
+    zygote.warm_up(setup.views["python"].env)
     # Sandboxed programs run as a user of the same machine; they must not look in here.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     station = Station(channel, open_forker(Ground(setup, stage, user), channel), hierarchy)

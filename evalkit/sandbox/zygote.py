@@ -16,7 +16,7 @@ import site
 import socket
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from evalkit.programs import NAMES, program_text
@@ -71,8 +71,10 @@ def suits(argv: Sequence[str]) -> bool:
     return bool(rest) and not rest[0].startswith("-") and options <= _OPTIONS
 
 
-def warm_up() -> None:
-    """Import in the warden what programs will not have to."""
+def warm_up(env: Mapping[str, str]) -> None:
+    """Import in the warden what programs will not have to; `env` is what all of them are given."""
+    os.environ.clear()
+    os.environ.update(env)
     for name in _WARM:
         importlib.import_module(name)
     for uncounted in (False, True):
@@ -144,8 +146,7 @@ def _become_program(run: Run) -> NoReturn:
     os.closerange(3, 1 << 16)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
     os.chdir(BOX)
-    os.environ.clear()
-    os.environ.update({**run.view.env, **bundle.env})
+    os.environ.update(bundle.env)
     options, arguments = _split(bundle.argv)
     sys.argv[:] = arguments
     if not options & {"-I", "-P"}:
