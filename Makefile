@@ -31,7 +31,7 @@ CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package.json),$(CLIENTS)/node_module
 
 # What CI must not skip: with --require a missing service is a failure, not a skip.
 REQUIRE := --require nginx --require node --require torch --require cpu --require sandbox --require redis --require languages
-ALL_EXTRAS := cpu,train,triton,redis,otel,ab,data,loadtest,eval,docker,dev
+ALL_EXTRAS := cpu,train,triton,redis,otel,ab,data,spark,loadtest,eval,docker,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-all check format docs bench load measure clean lock setup-serve setup-test setup-triton setup-system
@@ -125,7 +125,7 @@ $(SERVE_READY): | $(RUN)/python
 $(TEST_READY): | $(RUN)/python
 	@echo "setting up $(VENV) for tests: once, a few minutes"
 	@$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,triton,redis,otel,loadtest,eval,docker,dev]'
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,data,triton,redis,otel,loadtest,eval,docker,dev]'
 	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
 	@touch $(SERVE_READY) $@
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import sys
-from itertools import takewhile
 from pathlib import Path
 
 from tabwright.errors import ConfigError, MissingExtra
 from training.config import load_config
+from training.data.cli import add_verbs
 
-_TOKENIZER_CHARACTERS = 40_000_000
+_OF_DATA = ("duckdb", "fsspec", "pyarrow", "tree_sitter_language_pack")
 
 
 def main(argv: list[str]) -> int:
@@ -28,37 +27,30 @@ def main(argv: list[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("training", "tabwright"):
             raise
-        raise MissingExtra(str(error.name), "train") from error
+        raise MissingExtra(str(error.name), _extra(error.name or "")) from error
     return result
+
+
+def _extra(module: str) -> str:
+    return "data" if module.split(".")[0] in _OF_DATA else "train"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tabwright train",
         description="Train a completion model: tokenizer, shards, run, export.",
-        epilog="example: tabwright train run --config tiny --data data/shards --out runs/tiny",
+        epilog="example: tabwright train run --config tiny --data data/run/shards --out runs/tiny",
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    verb = verbs.add_parser("tokenizer", help="learn a byte-level BPE from raw code",
-                            epilog="example: tabwright train tokenizer --sources sources.toml "
-                            "--out data/tokenizer.json")  # fmt: skip
-    verb.add_argument("--sources", type=Path, required=True)
-    verb.add_argument("--vocab-size", type=int, default=8192)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.set_defaults(run=_tokenizer)
-
-    verb = verbs.add_parser("shards", help="filter, deduplicate and tokenise raw code",
-                            epilog="example: tabwright train shards --sources sources.toml "
-                            "--tokenizer data/tokenizer.json --out data/shards")  # fmt: skip
-    verb.add_argument("--sources", type=Path, required=True)
-    verb.add_argument("--tokenizer", type=Path, required=True)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.set_defaults(run=_shards)
+    data = verbs.add_parser("data", help="raw code to shards: filter, deduplicate, tokenise",
+                            epilog="example: tabwright train data run --config data.toml "
+                            "--out data/run")  # fmt: skip
+    add_verbs(data)
 
     verb = verbs.add_parser("run", help="print the torchrun line and become it",
-                            epilog="example: tabwright train run --config tiny --data data/shards "
-                            "--out runs/tiny --nproc 2 --set schedule.steps=200")  # fmt: skip
+                            epilog="example: tabwright train run --config tiny --out runs/tiny "
+                            "--data data/run/shards --set schedule.steps=200")  # fmt: skip
     verb.add_argument("--config", default="tiny")
     verb.add_argument("--data", type=Path, required=True)
     verb.add_argument("--out", type=Path, required=True)
@@ -69,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = verbs.add_parser("export", help="publish a checkpoint as an artifact",
                             epilog="example: tabwright train export --checkpoint "
-                            "runs/tiny/checkpoints/step-00001600 --data data/shards "
+                            "runs/tiny/checkpoints/step-00001600 --data data/run/shards "
                             "--out artifacts/mine --name mine")  # fmt: skip
     verb.add_argument("--checkpoint", type=Path, required=True)
     verb.add_argument("--data", type=Path, required=True)
@@ -78,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=_export)
 
     verb = verbs.add_parser("holes", help="cut single-line holes out of held-out files",
-                            epilog="example: tabwright train holes --data data/shards "
+                            epilog="example: tabwright train holes --data data/run/shards "
                             "--count 500 --out data/holes.jsonl")  # fmt: skip
     verb.add_argument("--data", type=Path, required=True)
     verb.add_argument("--count", type=int, default=500)
@@ -86,38 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", type=Path, required=True)
     verb.set_defaults(run=_holes)
     return parser
-
-
-def _tokenizer(args: argparse.Namespace) -> int:
-    from training.data.shards import TRAIN, Ledger, keep
-    from training.data.sources import read_sources
-    from training.tokenizer import train_tokenizer
-
-    if args.vocab_size < 512:
-        raise ConfigError(f"--vocab-size {args.vocab_size}: 256 bytes and the sentinels need 512")
-    texts = [d.text for split, d in keep(read_sources(args.sources), Ledger()) if split == TRAIN]
-    random.Random(0).shuffle(texts)
-    left = _TOKENIZER_CHARACTERS
-
-    def room(text: str) -> bool:
-        nonlocal left
-        had, left = left, left - len(text)
-        return had > 0
-
-    sample = list(takewhile(room, texts))
-    train_tokenizer(sample, args.vocab_size, args.out)
-    print(json.dumps({"out": str(args.out), "documents": len(sample)}))
-    return 0
-
-
-def _shards(args: argparse.Namespace) -> int:
-    from training.data.shards import write_shards
-    from training.data.sources import read_sources
-
-    manifest = write_shards(read_sources(args.sources), args.tokenizer, args.out)
-    shown = ("splits", "documents_seen", "dropped")
-    print(json.dumps({"out": str(args.out)} | {key: manifest[key] for key in shown}))
-    return 0
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -65,25 +65,30 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(6):
             (root / name / f"shapes_{number}.py").write_text(_code(number + 10 * (name == "seen")))
     (root / "tiny.toml").write_text(CONFIG)
-    (root / "sources.toml").write_text(
-        "".join(
-            f'[[source]]\nkind = "folder"\nfolder = "{root / name}"\nlicence = "MIT"\n'
-            f"held_out = {str(name == 'unseen').lower()}\n"
-            for name in ("seen", "unseen")
+    config = "[tokenizer]\nvocab_size = 600\n[dedup]\nnear = false\n"
+    for name in ("seen", "unseen"):
+        config += (
+            f'[[source]]\nkind = "folder"\nname = "{name}"\nfolder = "{root / name}"\n'
+            f'licence = "MIT"\nheld_out = {str(name == "unseen").lower()}\n'
         )
-    )
-    sources, tokenizer = str(root / "sources.toml"), str(root / "tokenizer.json")
-    verbs = ["train", "tokenizer", "--sources", sources, "--vocab-size", "600", "--out", tokenizer]
-    assert tabwright(verbs) == 0
-    verbs = ["train", "shards", "--sources", sources, "--tokenizer", tokenizer]
-    assert tabwright([*verbs, "--out", str(root / "shards")]) == 0
+    (root / "data.toml").write_text(config)
+    verbs = [
+        "train",
+        "data",
+        "run",
+        "--config",
+        str(root / "data.toml"),
+        "--out",
+        str(root / "run"),
+    ]
+    assert tabwright([*verbs, "--workers", "1"]) == 0
     return root
 
 
 def _start(data: Path, out: Path, *extra: str, nproc: int = 1) -> subprocess.Popen[str]:
     line = [
         sys.executable, "-m", "tabwright", "train", "run", "--config", str(data / "tiny.toml"),
-        "--data", str(data / "shards"), "--out", str(out), "--nproc", str(nproc), *extra,
+        "--data", str(data / "run" / "shards"), "--out", str(out), "--nproc", str(nproc), *extra,
     ]  # fmt: skip
     return subprocess.Popen(
         line, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -181,7 +186,7 @@ def test_an_exported_checkpoint_loads_here_and_in_transformers(data: Path, run: 
     torch = pytest.importorskip("torch")
     out = data / "artifact"
     checkpoint = str(run / "checkpoints" / "step-00000012")
-    verbs = ["train", "export", "--checkpoint", checkpoint, "--data", str(data / "shards")]
+    verbs = ["train", "export", "--checkpoint", checkpoint, "--data", str(data / "run" / "shards")]
     assert tabwright([*verbs, "--out", str(out), "--name", "shapes"]) == 0
     artifact = ModelArtifact.load(out)
     assert artifact.name == "shapes"
@@ -211,5 +216,5 @@ def test_a_checkpoint_with_a_flipped_byte_is_not_exported(
     config = checkpoint / "model" / "config.json"
     config.write_text(config.read_text().replace("32", "33", 1))
     with pytest.raises(CorruptArtifact):
-        export_artifact(checkpoint, data / "shards", tmp_path / "out", name="bad")
+        export_artifact(checkpoint, data / "run" / "shards", tmp_path / "out", name="bad")
     assert not (tmp_path / "out").exists()

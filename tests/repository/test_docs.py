@@ -20,7 +20,8 @@ PAGES = [path for path in tracked() if path.suffix == ".md"]
 HELPS = [
     ["tabwright"],
     *(["tabwright", name] for name in COMMANDS),
-    *(["tabwright", "train", verb] for verb in ("tokenizer", "shards", "run", "export", "holes")),
+    *(["tabwright", "train", verb] for verb in ("data", "run", "export", "holes")),
+    ["tabwright", "train", "data", "run"],
     *(["tabwright", "keys", verb] for verb in ("create", "list", "set", "revoke")),
     *(["tabwright", "ab", verb] for verb in ("flags", "ingest", "report", "purge", "power")),
     ["tabwright", "ab", "simulate"],

@@ -1,37 +1,41 @@
-"""Documents to token shards, and back as memory maps.
+"""Clean documents to token shards, and back as memory maps.
 
 <folder>/
   train-00000.npy    uint16 or uint32 ids of whole documents, one after the other
-  train-00000.jsonl  a row a document: start, tokens, path, source, licence, language
+  train-00000.jsonl  a row a document: start, tokens, lineage id, repository, path, licence, ...
   held_out-00000.*   the same for documents that training never sees
   tokenizer.json
-  manifest.json      digests of all files, counts, sources with licences; written last
+  manifest.json      digests of all files, counts, sources with weights; written last
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
 
 from tabwright.artifact import file_digest, folder_digest, write_json
 from tabwright.errors import ConfigError, CorruptArtifact
 from tabwright.tokenizer import Tokenizer
-from training.data.document import Document
-from training.data.sources import Origin
+from training.data.cleaning import STEP as CLEAN
+from training.data.document import HELD_OUT, TRAIN
+from training.data.run import Run, whole
 
-SCHEMA_VERSION = 1
-SHARD_TOKENS = 8_000_000
-HELD_OUT_SHARE = 0.005
-TRAIN, HELD_OUT = "train", "held_out"
+SCHEMA_VERSION = 2
+STEP = "tokens"
+SHARDS, WORK, TOKENIZER = "shards", ".shards", "tokenizer.json"
+SPLITS = (TRAIN, HELD_OUT)
+_COUNTS = ("documents", "tokens", "bytes")
+_ORIGIN = ("id", "source", "repo", "path", "licence", "language")
+_KINDS = (".npy", ".jsonl", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,10 @@ class Entry:
 
     start: int
     tokens: int
-    path: str
+    id: str
     source: str
+    repo: str
+    path: str
     licence: str
     language: str
 
@@ -54,131 +60,94 @@ class Shard:
     entries: tuple[Entry, ...]
 
 
-@dataclass(slots=True)
-class Ledger:
-    """What happened to the documents on the way."""
+def write_part(run: Run, part: int) -> None:
+    """Tokenise what stays of one part into a shard of each split; the summary comes last."""
+    tokenizer = Tokenizer.from_file(run.folder / TOKENIZER)
+    folder = run.folder / WORK
+    folder.mkdir(exist_ok=True)
+    writers = {split: _Writer(folder / f"{split}-{part:05d}", tokenizer) for split in SPLITS}
+    with pq.ParquetFile(run.part(CLEAN, part)) as file:
+        for batch in file.iter_batches(256):
+            for row in batch.to_pylist():
+                writers[row["split"]].add(row)
+    summary = {split: writer.close() for split, writer in writers.items()}
+    with whole(run.part(STEP, part)) as partial:
+        partial.write_text(json.dumps(summary), encoding="utf-8")
 
-    seen: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    kept: Counter[str] = field(default_factory=Counter)
-    licences: dict[str, str] = field(default_factory=dict)
 
-
-def write_shards(origins: Sequence[Origin], tokenizer_file: Path, target: Path) -> dict[str, Any]:
-    """Filter, deduplicate exactly, split and tokenise; returns the manifest.
-
-    A document is held out when its project is, or when the hash of its path falls into the first
-    0.5 %, so that a file keeps its side when other files come and go.
+def publish(run: Run) -> dict[str, Any]:
+    """Put the parts' shards together and write the manifest; returns it.
 
     Raises:
-        ConfigError: `target` exists or nothing was left.
+        ConfigError: no document was left to train on.
     """
-    if target.exists():
-        raise ConfigError(f"{target} exists; choose another --out or remove it")
-    work = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    tokenizer = Tokenizer.from_file(tokenizer_file)
-    shutil.copyfile(tokenizer_file, work / "tokenizer.json")
-    ledger = Ledger()
-    writers = {split: _ShardWriter(work, split, tokenizer) for split in (TRAIN, HELD_OUT)}
-    for split, document in keep(origins, ledger):
-        writers[split].add(document)
-    counts = {split: writer.close() for split, writer in writers.items()}
-    if not counts[TRAIN]["tokens"]:
-        raise ConfigError("no document was left to train on; see the sources and their licences")
-    files = {f.name: file_digest(f) for f in sorted(work.iterdir())}
-    manifest = {
+    folder, target = run.folder / WORK, run.folder / SHARDS
+    if not target.exists():
+        shutil.copyfile(run.folder / TOKENIZER, folder / "tokenizer.json")
+        manifest = _manifest(run, folder)
+        if not manifest["splits"][TRAIN]["tokens"]:
+            raise ConfigError("no document was left to train on; see the report for the reasons")
+        write_json(folder / "manifest.json", manifest)
+        folder.rename(target)
+    return read_manifest(target)
+
+
+def _manifest(run: Run, folder: Path) -> dict[str, Any]:
+    splits = {split: Counter[str]() for split in SPLITS}
+    sources: dict[str, Counter[str]] = {}
+    for part in range(len(run.parts)):
+        summary = json.loads(run.part(STEP, part).read_text("utf-8"))
+        for split, counts in summary.items():
+            for source, row in counts.items():
+                splits[split].update(row)
+                if split == TRAIN:
+                    sources.setdefault(source, Counter()).update(row)
+    files = {f.name: file_digest(f) for f in sorted(folder.iterdir()) if f.suffix in _KINDS}
+    weights = {source.name: source.weight for source in run.config.source}
+    return {
         "schema_version": SCHEMA_VERSION,
         "digest": folder_digest(files),
         "files": files,
-        "vocab_size": tokenizer.vocab_size,
-        "splits": counts,
-        "documents_seen": ledger.seen,
-        "dropped": dict(ledger.dropped),
+        "vocab_size": Tokenizer.from_file(folder / "tokenizer.json").vocab_size,
+        "splits": {name: {key: counts[key] for key in _COUNTS} for name, counts in splits.items()},
+        "config_digest": run.digest,
         "sources": {
-            name: {"licence": licence, "documents": ledger.kept[name]}
-            for name, licence in ledger.licences.items()
-            if ledger.kept[name]
+            name: {"weight": weights[name]} | {key: counts[key] for key in _COUNTS}
+            for name, counts in sorted(sources.items())
         },
     }
-    write_json(work / "manifest.json", manifest)
-    work.rename(target)
-    return manifest
 
 
-def keep(origins: Iterable[Origin], ledger: Ledger | None = None) -> Iterator[tuple[str, Document]]:
-    """Yield (split, document) for every document that passes the filters, duplicates once."""
-    ledger = ledger or Ledger()
-    known: set[str] = set()
-    for origin in origins:
-        ledger.licences[origin.name] = origin.licence
-        for document in origin.documents():
-            ledger.seen += 1
-            reason = document.reason_to_drop()
-            if reason is None and document.digest in known:
-                reason = "duplicate"
-            if reason is not None:
-                ledger.dropped[reason] += 1
-                continue
-            known.add(document.digest)
-            ledger.kept[origin.name] += 1
-            yield (HELD_OUT if origin.held_out or _drawn(document) else TRAIN), document
+class _Writer:
+    """Collects the documents of one part and split."""
 
-
-def _drawn(document: Document) -> bool:
-    key = hashlib.sha256(document.path.encode()).digest()
-    return int.from_bytes(key[:8]) < HELD_OUT_SHARE * 2**64
-
-
-class _ShardWriter:
-    """Collects the documents of one split and writes a shard whenever enough have come."""
-
-    def __init__(self, folder: Path, split: str, tokenizer: Tokenizer) -> None:
-        self._folder, self._split, self._tokenizer = folder, split, tokenizer
+    def __init__(self, stem: Path, tokenizer: Tokenizer) -> None:
+        self._stem, self._tokenizer = stem, tokenizer
         self._dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
         self._rows: list[npt.NDArray[Any]] = []
         self._entries: list[Entry] = []
-        self._start = self._shards = self._tokens = self._documents = self._bytes = 0
+        self._start = 0
+        self._counts: dict[str, Counter[str]] = {}
 
-    def add(self, document: Document) -> None:
-        ids = np.asarray(self._tokenizer.encode(document.text), dtype=self._dtype)
+    def add(self, row: Mapping[str, str]) -> None:
+        ids = np.asarray(self._tokenizer.encode(row["text"]), dtype=self._dtype)
+        origin = {name: row[name] for name in _ORIGIN}
         self._rows.append(ids)
-        self._entries.append(
-            Entry(
-                self._start,
-                len(ids),
-                document.path,
-                document.source,
-                document.licence,
-                document.language,
-            )
-        )
+        self._entries.append(Entry(start=self._start, tokens=len(ids), **origin))
         self._start += len(ids)
-        self._bytes += len(document.text.encode())
-        if self._start >= SHARD_TOKENS:
-            self._flush()
+        size = len(row["text"].encode("utf-8", "surrogatepass"))
+        counts = self._counts.setdefault(row["source"], Counter())
+        counts.update({"documents": 1, "tokens": len(ids), "bytes": size})
 
-    def close(self) -> dict[str, int]:
-        self._flush()
-        return {
-            "shards": self._shards,
-            "documents": self._documents,
-            "tokens": self._tokens,
-            "bytes": self._bytes,
-        }
-
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        stem = self._folder / f"{self._split}-{self._shards:05d}"
-        np.save(stem.with_suffix(".npy"), np.concatenate(self._rows))
-        rows = "".join(json.dumps(asdict(entry)) + "\n" for entry in self._entries)
-        stem.with_suffix(".jsonl").write_text(rows, encoding="utf-8")
-        self._shards += 1
-        self._tokens += self._start
-        self._documents += len(self._entries)
-        self._rows, self._entries, self._start = [], [], 0
+    def close(self) -> dict[str, Counter[str]]:
+        """Write the two files, if there is anything; returns the counts of each source."""
+        for file in (self._stem.with_suffix(".npy"), self._stem.with_suffix(".jsonl")):
+            file.unlink(missing_ok=True)
+        if self._rows:
+            np.save(self._stem.with_suffix(".npy"), np.concatenate(self._rows))
+            rows = "".join(json.dumps(asdict(entry)) + "\n" for entry in self._entries)
+            self._stem.with_suffix(".jsonl").write_text(rows, encoding="utf-8")
+        return self._counts
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

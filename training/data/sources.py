@@ -1,188 +1,192 @@
-"""Where raw code comes from: the standard library, installed packages, folders.
+"""Where raw code comes from, cut into parts that are read one at a time.
 
-A `sources.toml` lists them. Only files with a permissive licence are read: for installed packages
-the licence is the one in the package's own metadata. Near-duplicates, secrets and other languages
-are not looked for here.
-
-    [[source]]
-    kind = "stdlib"                 # of the interpreter that runs this
-    [[source]]
-    kind = "packages"               # a folder that pip installed into
-    folder = "data/site"
-    held_out = ["httpx"]            # whole projects that training never sees
-    [[source]]
-    kind = "folder"
-    folder = "~/our-code"
-    licence = "Apache-2.0"
+A part is a plain value that goes into the run's plan, so a resumed run and every worker of a
+cluster read the same files in the same order. A source knows how to list its parts and how to read
+one; it decides nothing about what is kept. Read `Part`, then `list_parts` and `read_part`.
 """
 
 from __future__ import annotations
 
-import fnmatch
-import re
+import os
+import subprocess
 import sysconfig
-import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.metadata import Distribution, PathDistribution
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from importlib.metadata import PathDistribution
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any, NamedTuple
 
 from tabwright.errors import ConfigError
-from training.data.document import Document
-
-SKIPPED = (
-    "*/test/*",
-    "*/tests/*",
-    "*/testing/*",
-    "test_*",
-    "*/test_*",
-    "*_test.py",
-    "*/_vendor/*",
-    "*/vendored/*",
-    "*/vendor/*",
-    "*/idlelib/*",
-    "*/lib2to3/*",
-    "*/site-packages/*",
-    "*/migrations/*",
-    "*/locale/*",
-    "*/encodings/*",
-    "*_pb2.py",
+from training.data.config import (
+    DataConfig,
+    FolderSource,
+    PackagesSource,
+    Source,
+    StdlibSource,
+    TableSource,
 )
-_CLASSIFIERS = {
-    "MIT License": "MIT",
-    "BSD License": "BSD",
-    "Apache Software License": "Apache-2.0",
-    "Python Software Foundation License": "PSF-2.0",
-    "ISC License (ISCL)": "ISC",
-    "The Unlicense (Unlicense)": "Unlicense",
-    "Zope Public License": "ZPL",
-    "Historical Permission Notice and Disclaimer (HPND)": "HPND",
-}
-_PERMISSIVE = re.compile(
-    r"^(mit(-cmu|-0)?|bsd.*|new bsd.*|modified bsd.*|[23]-clause bsd.*|apache.*|psf-2\.0|"
-    r"python-2\.0.*|isc.*|0bsd|unlicense|zlib|hpnd|cc0-1\.0)$",
-    re.IGNORECASE,
-)
+from training.data.licences import package_licence
+from training.data.tables import list_table, read_table
+
+_NEVER = frozenset({".git", ".hg", ".svn", "__pycache__"})
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class File(NamedTuple):
+    """One file of a part: where it lies, what it is called, who it belongs to."""
 
-
-class StdlibSource(_Strict):
-    """The standard library of the running interpreter (PSF-2.0)."""
-
-    kind: Literal["stdlib"]
-
-
-class PackagesSource(_Strict):
-    """A folder of installed packages; those without a permissive licence are passed over."""
-
-    kind: Literal["packages"]
-    folder: Path
-    held_out: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-
-class FolderSource(_Strict):
-    """A folder of Python files under one licence."""
-
-    kind: Literal["folder"]
-    folder: Path
+    file: str
+    path: str
+    repo: str
     licence: str
+    size: int
     held_out: bool = False
 
 
-class Sources(_Strict):
-    """A parsed `sources.toml`."""
+class Raw(NamedTuple):
+    """A file's bytes before anything was decided about them; None when they cannot be read."""
 
-    source: tuple[
-        Annotated[StdlibSource | PackagesSource | FolderSource, Field(discriminator="kind")], ...
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """One project of a source: its files, its licence, and whether training may see it."""
-
-    name: str
+    content: bytes | None
+    path: str
+    repo: str
     licence: str
-    root: Path
-    files: tuple[Path, ...]
-    held_out: bool = False
-
-    def documents(self) -> Iterator[Document]:
-        """Read the files that are valid UTF-8, in order of their paths."""
-        for file in self.files:
-            try:
-                text = file.read_bytes().decode("utf-8").replace("\r\n", "\n")
-            except (UnicodeDecodeError, FileNotFoundError):
-                continue
-            path = file.relative_to(self.root).as_posix()
-            yield Document(text, path, self.name, self.licence, "python")
+    held_out: bool
+    language: str = ""
+    problem: str = ""
 
 
-def read_sources(path: Path) -> list[Origin]:
-    """Find every project that the file at `path` names.
+class Part(NamedTuple):
+    """A unit of work: some files of one source, or row groups of one table file."""
+
+    source: str
+    files: tuple[File, ...] = ()
+    table: str = ""
+    groups: tuple[int, ...] = ()
+
+
+def list_parts(config: DataConfig) -> list[Part]:
+    """Cut every source into parts, in the order of the configuration.
 
     Raises:
-        ConfigError: the file is missing or wrong, or a folder does not exist.
+        ConfigError: a folder or file does not exist.
     """
-    try:
-        parsed = Sources.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    origins: list[Origin] = []
-    for source in parsed.source:
-        match source:
-            case StdlibSource():
-                origins.append(_stdlib())
-            case PackagesSource():
-                origins.extend(_packages(source))
-            case FolderSource():
-                root = _existing(source.folder)
-                files = tuple(sorted(root.rglob("*.py")))
-                origins.append(Origin(root.name, source.licence, root, files, source.held_out))
-    return origins
+    size = config.read.part_mb << 20
+    parts: list[Part] = []
+    for source in config.source:
+        if isinstance(source, TableSource):
+            tables = list_table(source, size)
+            parts.extend(Part(source.name, (), file, groups) for file, groups in tables)
+        else:
+            parts.extend(Part(source.name, files) for files in _chunks(_wanted(source), size))
+    return parts
 
 
-def _stdlib() -> Origin:
-    root = Path(sysconfig.get_path("stdlib"))
-    files = (f for f in root.rglob("*.py") if not _skipped("/" + f.relative_to(root).as_posix()))
-    return Origin("cpython", "PSF-2.0", root, tuple(sorted(files)))
+def read_part(config: DataConfig, part: Part) -> Iterator[Raw]:
+    """Read the files of one part, in order; what cannot be read says why."""
+    source = next(s for s in config.source if s.name == part.source)
+    if isinstance(source, TableSource):
+        for row in read_table(source, part.table, part.groups):
+            yield Raw(row.content, row.path, row.repo, row.licence, source.held_out, row.language)
+        return
+    for file in part.files:
+        held_out = source.held_out or file.held_out
+        raw: bytes | None = None
+        problem = ""
+        try:
+            if file.size > config.read.max_bytes:
+                problem = f"{file.size} bytes"
+            else:
+                raw = Path(file.file).read_bytes()
+        except OSError as error:
+            problem = error.strerror or "error"
+        yield Raw(raw, file.path, file.repo, file.licence, held_out, "", problem)
 
 
-def _packages(source: PackagesSource) -> Iterator[Origin]:
+def _wanted(source: Source) -> Iterator[File]:
+    for file in _files(source):
+        if not any(fnmatchcase("/" + file.path, pattern) for pattern in source.skip):
+            yield file
+
+
+def _files(source: Source) -> Iterator[File]:
+    match source:
+        case StdlibSource():
+            root = Path(sysconfig.get_path("stdlib"))
+            keep = (p for p in walk(root) if "site-packages" not in p.parts)
+            yield from _as_files(root, keep, source.name, "PSF-2.0")
+        case PackagesSource():
+            yield from _packages(source)
+        case FolderSource():
+            root = _existing(source.folder)
+            depth = source.repo_depth
+            for file in _as_files(root, walk(root), source.name, source.licence):
+                inner = "/".join(file.path.split("/")[:depth]) if depth else ""
+                repo = f"{source.name}/{inner}" if inner else source.name
+                yield file._replace(repo=repo, path=file.path[len(inner) :].lstrip("/"))
+        case _:
+            raise AssertionError(source)
+
+
+def _packages(source: PackagesSource) -> Iterator[File]:
     root = _existing(source.folder)
     for info in sorted(root.glob("*.dist-info")):
         package = PathDistribution(info)
-        name, licence = package.metadata["Name"].lower(), permissive_licence(package)
-        if licence is None or name in source.exclude:
+        name = (package.metadata["Name"] or "").lower()
+        if not name or name in source.exclude:
             continue
-        paths = sorted(str(p) for p in package.files or () if str(p).endswith(".py"))
-        files = tuple(root / p for p in paths if not p.startswith("..") and not _skipped("/" + p))
-        yield Origin(
-            f"{name}=={package.version}", licence, root, files, held_out=name in source.held_out
-        )
+        paths = (root / p for p in sorted(map(str, package.files or ())) if not p.startswith(".."))
+        held_out = name in source.held_out_repos
+        for file in _as_files(root, paths, f"{name}=={package.version}", package_licence(package)):
+            yield file._replace(held_out=held_out)
 
 
-def permissive_licence(package: Distribution) -> str | None:
-    """SPDX-like name of a package's permissive licence; None when it has another or none."""
-    metadata = package.metadata
-    expression = metadata["License-Expression"]
-    if expression:
-        parts = re.split(r"\s+(?:OR|AND)\s+|[()]", expression)
-        return expression if all(_PERMISSIVE.match(p) for p in parts if p) else None
-    found = [c.rsplit(" :: ", 1)[-1] for c in metadata.get_all("Classifier") or ()
-             if c.startswith("License ::")]  # fmt: skip
-    if found:
-        names = [_CLASSIFIERS.get(c) for c in found]
-        return " AND ".join(n for n in names if n) if all(names) else None
-    line = (metadata["License"] or "").strip().split("\n")[0]
-    return line if _PERMISSIVE.match(line) else None
+def _as_files(root: Path, paths: Iterable[Path], repo: str, licence: str) -> Iterator[File]:
+    for path in paths:
+        try:
+            size = path.stat().st_size
+        except OSError:
+            size = 0
+        yield File(str(path), path.relative_to(root).as_posix(), repo, licence, size)
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """Every regular file below `root` that git would not ignore, in order of their paths.
+
+    Symbolic links are not followed, so loops end. In a git checkout git itself says what is
+    ignored; elsewhere only version control's own folders and byte code are left out.
+    """
+    listed = _listed_by_git(root)
+    if listed is not None:
+        yield from (p for p in sorted(listed) if p.is_file() and not p.is_symlink())
+        return
+    for folder, folders, names in os.walk(root, followlinks=False):
+        folders[:] = sorted(f for f in folders if f not in _NEVER)
+        for name in sorted(names):
+            path = Path(folder) / name
+            if not path.is_symlink() and path.is_file():
+                yield path
+
+
+def _listed_by_git(root: Path) -> list[Path] | None:
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "ls-files", "-z", "-co", "--exclude-standard"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise ConfigError(f"{root}: git could not list it: {done.stderr.decode().strip()}")
+    return [root / os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+
+
+def _chunks(files: Iterable[File], size: int) -> Iterator[tuple[File, ...]]:
+    held: list[File] = []
+    total = 0
+    for file in files:
+        if held and (total + file.size > size or len(held) >= 100_000):
+            yield tuple(held)
+            held, total = [], 0
+        held.append(file)
+        total += min(file.size, size)
+    if held:
+        yield tuple(held)
 
 
 def _existing(folder: Path) -> Path:
@@ -192,5 +196,7 @@ def _existing(folder: Path) -> Path:
     return root
 
 
-def _skipped(path: str) -> bool:
-    return any(fnmatch.fnmatch(path, pattern) for pattern in SKIPPED)
+def part_from_plan(row: dict[str, Any]) -> Part:
+    """Read back what `Part._asdict` wrote into the plan."""
+    files = tuple(File(*file) for file in row["files"])
+    return Part(row["source"], files, row["table"], tuple(row["groups"]))

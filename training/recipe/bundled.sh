@@ -7,22 +7,20 @@ set -euo pipefail
 python -m pip install --quiet --no-deps --only-binary=:all: --target data/site \
   -r training/recipe/requirements.txt
 
-# 2. An own vocabulary, then shards; four whole projects are held out.
-tabwright train tokenizer --sources training/recipe/sources.toml --out data/tokenizer.json
-tabwright train shards --sources training/recipe/sources.toml --tokenizer data/tokenizer.json \
-  --out data/shards
+# 2. Shards with an own vocabulary; four whole projects are held out.
+tabwright train data run --config training/recipe/data.toml --out data/run
 
 # 3. Most tokens in rows of 512, then rows of 1,024 while the rate falls to zero, then short pieces,
 #    as in files that have just been opened. (The model in the repository was stopped in its first
 #    stage after 744 of 1,600 steps, and its second stage restarted once; its manifest lists all.)
-tabwright train run --config tiny --data data/shards --out runs/tiny
-tabwright train run --config tiny-long --data data/shards --out runs/tiny-long \
+tabwright train run --config tiny --data data/run/shards --out runs/tiny
+tabwright train run --config tiny-long --data data/run/shards --out runs/tiny-long \
   --init-from "$(ls -d runs/tiny/checkpoints/step-* | tail -n 1)"
-tabwright train run --config tiny-short --data data/shards --out runs/tiny-short \
+tabwright train run --config tiny-short --data data/run/shards --out runs/tiny-short \
   --init-from "$(ls -d runs/tiny-long/checkpoints/step-* | tail -n 1)"
 
 # 4. The artifact that `make serve` serves, and what it is worth.
 tabwright train export --checkpoint "$(ls -d runs/tiny-short/checkpoints/step-* | tail -n 1)" \
-  --data data/shards --out artifacts/tabwright-7m --name tabwright-7m
-tabwright train holes --data data/shards --count 500 --out data/holes.jsonl
+  --data data/run/shards --out artifacts/tabwright-7m --name tabwright-7m
+tabwright train holes --data data/run/shards --count 500 --out data/holes.jsonl
 tabwright quality --artifact artifacts/tabwright-7m --holes data/holes.jsonl

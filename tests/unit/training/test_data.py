@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tabwright.errors import ConfigError, CorruptArtifact
 from tabwright.fim import FimFormat
 from tabwright.tokenizer import Tokenizer
 from training.config import load_config
-from training.data.document import Document
+from training.data.config import DataConfig, StdlibSource, read_config
+from training.data.document import TRAIN, Document
+from training.data.engines.local import open_engine
 from training.data.infill import Infilling
-from training.data.shards import TRAIN, open_shards, read_manifest, write_shards
-from training.data.sources import Origin, read_sources
+from training.data.minhash import family, jaccard, shingles, signature
+from training.data.pipeline import build
+from training.data.reading import read_text
+from training.data.run import open_run
+from training.data.shards import open_shards, read_manifest
+from training.data.sources import walk
+from training.data.tagging import prepare
 from training.holes import cut_holes
 from training.loader import IGNORE, Loader
-from training.tokenizer import train_tokenizer
 
 
 def _module(number: int) -> str:
@@ -29,30 +41,27 @@ def _module(number: int) -> str:
     return "\n\n".join(rows)
 
 
+def _build(folder: Path, config: str) -> dict[str, Any]:
+    file = folder / "data.toml"
+    file.write_text(config)
+    with open_engine(workers=1) as engine:
+        return build(engine, open_run(folder / "run", read_config(file)))
+
+
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("sources")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    config = "[tokenizer]\nvocab_size = 600\n[dedup]\nnear = false\n"
     for name, held_out in (("seen", False), ("unseen", True)):
-        (root / name / "tests").mkdir(parents=True)
+        (root / name).mkdir()
         for number in range(8):
             (root / name / f"module_{number}.py").write_text(_module(number + 100 * held_out))
-    (root / "sources.toml").write_text(
-        "".join(
-            f'[[source]]\nkind = "folder"\nfolder = "{root / name}"\nlicence = "MIT"\n'
-            f"held_out = {str(name == 'unseen').lower()}\n"
-            for name in ("seen", "unseen")
+        config += (
+            f'[[source]]\nkind = "folder"\nname = "{name}"\nfolder = "{root / name}"\n'
+            f'licence = "MIT"\nheld_out = {str(held_out).lower()}\n'
         )
-    )
-    return root / "sources.toml"
-
-
-@pytest.fixture(scope="module")
-def shards(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    origins = read_sources(sources)
-    train_tokenizer([_module(0)], 600, folder / "tokenizer.json")
-    write_shards(origins, folder / "tokenizer.json", folder / "shards")
-    return folder / "shards"
+    _build(root, config)
+    return root / "run" / "shards"
 
 
 def _loader(shards: Path, seed: int = 0, context: int = 128) -> Loader:
@@ -62,34 +71,110 @@ def _loader(shards: Path, seed: int = 0, context: int = 128) -> Loader:
     return Loader(open_shards(shards, TRAIN), infilling, context=context, seed=seed)
 
 
-def _document(text: str, path: str = "a.py") -> Document:
-    return Document(text, path, "here", "MIT", "python")
-
-
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "tag"),
     [
-        ("x = 1\n", "short"),
+        ("x = 1\n", "empty"),
         ("a = 1\n" * 3 + "x" * 2000, "long_lines"),
         ("((((\n" * 9, "symbols"),
         ("# This file is auto-generated.\n" + "a = 1\n" * 5, "generated"),
-        ("value = 12345\n" * 30_000, "large"),
+        ("# SPDX-License-Identifier: GPL-3.0-only\n" + "a = 1\n" * 5, "licence"),
         (_module(1), None),
     ],
 )
-def test_each_filter_names_its_reason(text: str, reason: str | None) -> None:
-    assert _document(text).reason_to_drop() == reason
+def test_each_tagger_names_what_it_saw(text: str, tag: str | None) -> None:
+    config = DataConfig(source=(StdlibSource(kind="stdlib"),))
+    document = Document(text, "a.py", "here", "here", "MIT", "python")
+    found = [t.name for tagger in prepare(config.model_dump_json()) for t in tagger(document)]
+    assert found == ([tag] if tag else [])
 
 
-def test_equal_files_are_kept_once_and_counted(tmp_path: Path) -> None:
-    for name in ("a.py", "b.py"):
-        (tmp_path / name).write_text(_module(1))
-    files = tuple(sorted(tmp_path.glob("*.py")))
-    train_tokenizer([_module(1)], 600, tmp_path / "tokenizer.json")
-    origin = Origin("here", "MIT", tmp_path, files)
-    manifest = write_shards([origin], tmp_path / "tokenizer.json", tmp_path / "shards")
-    assert manifest["splits"]["train"]["documents"] == 1
-    assert manifest["dropped"] == {"duplicate": 1}
+def _folder(root: Path, licence: str = "MIT") -> str:
+    return (
+        f'[[source]]\nkind = "folder"\nname = "here"\nfolder = "{root}"\nlicence = "{licence}"\n'
+        "[tokenizer]\nvocab_size = 600\n[splits]\nheld_out_share = 0\n"
+    )
+
+
+def _fates(run: Path) -> dict[str, str | None]:
+    """Reason by path."""
+    paths = pq.read_table(run / "documents", columns=["key", "path"]).to_pydict()
+    reasons = pq.read_table(run / "fates", columns=["key", "reason"]).to_pydict()
+    by_key = dict(zip(reasons["key"], reasons["reason"], strict=True))
+    return {p: by_key[k] for k, p in zip(paths["key"], paths["path"], strict=True)}
+
+
+def test_copies_and_near_copies_are_kept_once_and_named(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "a.py").write_text(_module(1))
+    (code / "b.py").write_text(_module(1) + "\n\n")
+    (code / "c.py").write_text(_module(1) + "\n\nVERSION = 2\n")
+    (code / "d.py").write_text(
+        "import os\n\n" + "".join(f"print(os.{c} + 1)\n" for c in "abcdefgh")
+    )
+    manifest = _build(tmp_path, _folder(code))
+    assert manifest["splits"]["train"]["documents"] == 2
+    fates = _fates(tmp_path / "run")
+    assert fates == {
+        "a.py": None,
+        "b.py": "exact_duplicate",
+        "c.py": "near_duplicate",
+        "d.py": None,
+    }
+
+
+def test_a_run_goes_on_where_it_was_and_gives_the_same_shards(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    for number in range(6):
+        (code / f"m{number}.py").write_text(_module(number))
+    first = _build(tmp_path, _folder(code))
+    for name in ("shards", "fates", "clean", "tokens", "groups"):
+        shutil.rmtree(tmp_path / "run" / name)
+    assert _build(tmp_path, _folder(code))["digest"] == first["digest"]
+
+
+def test_a_run_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "m.py").write_text(_module(1))
+    _build(tmp_path, _folder(tmp_path / "code"))
+    with pytest.raises(ConfigError, match="another configuration"):
+        _build(tmp_path, _folder(tmp_path / "code", "BSD"))
+
+
+def test_what_git_ignores_is_not_read_and_links_are_not_followed(tmp_path: Path) -> None:
+    for name in ("kept.py", "secret.py"):
+        (tmp_path / name).write_text("x = 1\n")
+    (tmp_path / ".gitignore").write_text("secret.py\n")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    assert [p.name for p in walk(tmp_path)] == [".gitignore", "kept.py"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "tag"),
+    [
+        (b"\xef\xbb\xbfa = 1\r\n", "a = 1\n", None),
+        ("a = 'ä'\n".encode("utf-16"), "a = 'ä'\n", None),
+        ("a = 'ä'\n".encode("cp1252"), "a = 'ä'\n", "repaired"),
+        (b"\x7fELF\0\0\1", "", "binary"),
+        (bytes(range(1, 256)), "", "binary"),
+    ],
+)
+def test_bytes_become_text_or_say_why_not(raw: bytes, text: str, tag: str | None) -> None:
+    found = read_text(raw)
+    assert found.text == text
+    assert [t.name for t in found.tags] == ([tag] if tag else [])
+
+
+@given(st.lists(st.integers(0, 2000), min_size=40, max_size=300), st.data())
+def test_the_signature_estimates_the_jaccard_index(numbers: list[int], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(numbers) // 2))
+    hashes = family(5, 252, 6)
+    left, right = (shingles(" ".join(map(str, n)), 5, hashes) for n in (numbers, numbers[cut:]))
+    equal = signature(left, hashes) == signature(right, hashes)
+    assert abs(float(equal.mean()) - jaccard(left, right)) < 0.2
 
 
 def test_held_out_projects_never_reach_the_training_split(shards: Path) -> None:
@@ -110,31 +195,41 @@ def test_a_flipped_byte_in_a_shard_is_refused(shards: Path, tmp_path: Path) -> N
         open_shards(copy, TRAIN)
 
 
-def test_existing_output_is_never_overwritten(sources: Path, shards: Path) -> None:
-    with pytest.raises(ConfigError, match="exists"):
-        write_shards(read_sources(sources), shards / "tokenizer.json", shards)
-
-
 def test_a_missing_source_folder_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "sources.toml"
-    file.write_text('[[source]]\nkind = "folder"\nfolder = "nowhere"\nlicence = "MIT"\n')
     with pytest.raises(ConfigError, match="nowhere"):
-        read_sources(file)
+        _build(tmp_path, _folder(tmp_path / "nowhere"))
 
 
-def test_packages_without_a_permissive_licence_are_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("[filters]\ndrop = ['nonsense']\n", "nonsense"),
+        ("[filters.by_extension.html]\nmax_lin = 3\n", "max_lin"),
+        ("[dedup]\nthreshold = 7\n", "dedup.threshold"),
+        ("[[source]]\nkind = 'tape'\n", "tape"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_by_name(tmp_path: Path, line: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        _build(tmp_path, '[[source]]\nkind = "stdlib"\n' + line)
+
+
+def test_packages_without_a_permissive_licence_are_dropped(tmp_path: Path) -> None:
+    site = tmp_path / "site"
     for name, licence in (("free", "MIT"), ("copyleft", "GPL-3.0-only"), ("silent", "")):
-        info = tmp_path / f"{name}-1.0.dist-info"
-        info.mkdir()
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
         line = f"License-Expression: {licence}\n" if licence else ""
         info.joinpath("METADATA").write_text(
             f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{line}"
         )
-        info.joinpath("RECORD").write_text(f"{name}.py,,\n{name}-1.0.dist-info/METADATA,,\n")
-        tmp_path.joinpath(f"{name}.py").write_text(_module(1))
-    file = tmp_path / "sources.toml"
-    file.write_text(f'[[source]]\nkind = "packages"\nfolder = "{tmp_path}"\n')
-    assert [origin.name for origin in read_sources(file)] == ["free==1.0"]
+        info.joinpath("RECORD").write_text(f"{name}.py,,\n")
+        site.joinpath(f"{name}.py").write_text(_module(len(name)))
+    config = f'[[source]]\nkind = "packages"\nfolder = "{site}"\n[tokenizer]\nvocab_size = 600\n'
+    _build(tmp_path, config + "[splits]\nheld_out_share = 0\n")
+    assert _fates(tmp_path / "run") == {
+        "free.py": None, "copyleft.py": "licence", "silent.py": "licence",
+    }  # fmt: skip
 
 
 def test_batches_depend_on_seed_and_step_alone(shards: Path) -> None:

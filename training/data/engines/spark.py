@@ -1,0 +1,95 @@
+"""A Spark cluster, or Spark on this machine: steps as tasks, the same SQL text.
+
+The run's folder must be one that every worker sees (a shared disk, or a mount of the object
+store). With `local[n]` it is any folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import SparkSession
+
+from tabwright.errors import EngineFailed
+from training.data.engine import Progress, Step
+from training.data.run import Run
+
+
+@contextmanager
+def open_engine(
+    *,
+    workers: int = 0,
+    master: str = "",
+    progress: Callable[[Progress], None] | None = None,
+) -> Iterator[SparkEngine]:
+    """Open a session and stop it at the end. An empty `master` uses the cores of this machine."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    session = (
+        SparkSession.builder.master(master or f"local[{workers or '*'}]")
+        .appName("tabwright-data")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", "8")
+        .config("spark.sql.session.timeZone", "UTC")
+        .getOrCreate()
+    )
+    try:
+        session.sparkContext.setLogLevel("ERROR")
+        yield SparkEngine(session, progress or (lambda _: None))
+    finally:
+        session.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class SparkEngine:
+    """See `training.data.engine.DataEngine`."""
+
+    session: SparkSession
+    progress: Callable[[Progress], None]
+
+    def map(self, step: Step, run: Run, parts: Sequence[int]) -> None:
+        """Run a step on the parts that have no output yet, one task each."""
+        left = [part for part in parts if not run.part(step.name, part).exists()]
+        self.progress(Progress(step.name, len(parts) - len(left), len(parts)))
+        if not left:
+            return
+        work = step.work
+        try:
+            self.session.sparkContext.parallelize(left, len(left)).foreach(
+                lambda part: work(run, part)
+            )
+        except Py4JJavaError as error:
+            reason = str(error.java_exception.getMessage()).splitlines()[0]
+            raise EngineFailed(f"step {step.name} failed on the cluster: {reason}") from error
+        self.progress(Progress(step.name, len(parts), len(parts)))
+
+    def query(self, sql: str, views: Mapping[str, Path], target: Path) -> None:
+        """Write the rows of a query to Parquet files in `target`."""
+        if target.exists():
+            return
+        partial = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        self._select(sql, views).write.parquet(partial.resolve().as_uri())
+        partial.replace(target)
+
+    def rows(self, sql: str, views: Mapping[str, Path]) -> list[tuple[Any, ...]]:
+        """Return the rows of a small result."""
+        return [tuple(row) for row in self._select(sql, views).collect()]
+
+    def _select(self, sql: str, views: Mapping[str, Path]) -> Any:
+        for name, folder in views.items():
+            frame = self.session.read.parquet(folder.resolve().as_uri())
+            frame.createOrReplaceTempView(name)
+        return self.session.sql(sql)

@@ -1,0 +1,49 @@
+"""THE MAIN PATH from raw code to shards, the same on every engine.
+
+documents   read and tag every file               a part at a time
+marks       decide by the tags; sign what stays   a part at a time
+fates       exact and near duplicates             all parts together, in SQL
+clean       the text that leaves                  a part at a time
+tokenizer   an own vocabulary, if none is given
+shards      tokens with their lineage             a part at a time
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from training.data import cleaning, keeping, shards, signing, tagging
+from training.data.dedup import deduplicate
+from training.data.engine import DataEngine, Step
+from training.data.run import Run, whole
+from training.tokenizer import sample_texts, train_tokenizer
+
+
+def build(engine: DataEngine, run: Run) -> dict[str, Any]:
+    """Do whatever is not done yet; returns the shards' manifest.
+
+    Raises:
+        ConfigError: nothing was left to train on.
+        EngineFailed: a worker or the cluster died; running it again goes on.
+    """
+    parts = range(len(run.parts))
+    engine.map(Step(tagging.STEP, tagging.tag_part), run, parts)
+    engine.map(Step(signing.STEP, signing.sign_part), run, parts)
+    deduplicate(engine, run)
+    keeping.decide(engine, run)
+    engine.map(Step(cleaning.STEP, cleaning.clean_part), run, parts)
+    _vocabulary(run)
+    engine.map(Step(shards.STEP, shards.write_part), run, parts)
+    return shards.publish(run)
+
+
+def _vocabulary(run: Run) -> None:
+    target = run.folder / shards.TOKENIZER
+    if target.exists():
+        return
+    with whole(target) as partial:
+        if run.config.tokenizer.file:
+            shutil.copyfile(run.config.tokenizer.file.expanduser(), partial)
+        else:
+            train_tokenizer(sample_texts(run), run.config.tokenizer.vocab_size, partial)
