@@ -47,7 +47,8 @@ class Command:
     argv: the program, by absolute path or by name in the toolchain's PATH. files: relative path →
     content, in the working folder before the start, every one executable. collect: relative paths
     of files to read back after an exit with 0 (a compiled binary). toolchain: the language's name,
-    which picks the image of a container backend and what is mounted.
+    which picks the image of a container backend and what is mounted. light: it needs neither a
+    loopback interface nor terminals, so that a sandbox may be built without them, which is quicker.
     """
 
     argv: tuple[str, ...]
@@ -56,6 +57,7 @@ class Command:
     stdin: bytes = field(default=b"", repr=False)
     collect: tuple[str, ...] = ()
     toolchain: str = "python"
+    light: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,7 @@ class NonceJudge:
             stdin=f"{nonce}\n".encode(),
             collect=step.collect,
             toolchain=runtime.name,
+            light=True,
         )
         return await self.sandbox.run(command, _bounds(step, limits))
 

@@ -8,10 +8,12 @@ on the command line, which the sandboxed could read. Read `carry_out` first.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 
 from evalkit.sandbox import kernel
 from evalkit.sandbox.confinement import (
+    IGNORED,
     Run,
     become_user,
     enter_limits,
@@ -44,6 +46,8 @@ def carry_out(run: Run) -> None:
     # Nothing else gets through: all other descriptors close themselves.
     for descriptor in (given, seccomp, report, *files.values()):
         os.set_inheritable(descriptor, True)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_DFL)
     program = run.setup.bubblewrap
     os.execve(program, [program, "--args", str(given), "--", *bundle.argv], {})
 

@@ -35,8 +35,15 @@ SHORT = Limits(cpu_s=0.5, wall_s=20, memory_mb=128, processes=48, disk_mb=16, fi
 ASLEEP = Limits(cpu_s=5, wall_s=0.5, memory_mb=128, processes=48)
 
 _CLONE = {"x86_64": 56, "aarch64": 220}
-# How each sandbox runs Python: warm where it can, and as any other program.
-_WAYS = {"process": {"": ("python3",), ", started anew": ("python3", "-X", "utf8")}}
+# How each sandbox runs Python: warm where it can, and in both ways as any other program.
+_ANEW = ("python3", "-X", "utf8")
+_WAYS = {
+    "process": {
+        "": (("python3",), False),
+        ", started anew": (_ANEW, False),
+        ", started light": (_ANEW, True),
+    }
+}
 # Engines drop rules for calls that their library does not know yet; these only tell of mounts that
 # a program sees anyhow.
 _UNKNOWN_TO_ENGINES = {"docker": ("statmount", "listmount")}
@@ -72,8 +79,8 @@ async def run_checks(
 
 async def _results(sandbox: Sandbox, only: Collection[str]) -> AsyncIterator[CheckResult]:
     with _bait() as given:
-        for suffix, interpreter in _WAYS.get(sandbox.name, {"": ("python3",)}).items():
-            check = _Check(sandbox, interpreter, suffix, given)
+        for suffix, way in _WAYS.get(sandbox.name, {"": (("python3",), False)}).items():
+            check = _Check(sandbox, way, suffix, given)
             for name, source in HONEST.items():
                 if not only or name in only:
                     yield await check.honest(name, source)
@@ -90,10 +97,14 @@ class _Check:
     """Runs probes in one way."""
 
     def __init__(
-        self, sandbox: Sandbox, interpreter: tuple[str, ...], suffix: str, given: dict[str, Any]
+        self,
+        sandbox: Sandbox,
+        way: tuple[tuple[str, ...], bool],
+        suffix: str,
+        given: dict[str, Any],
     ) -> None:
         self._sandbox = sandbox
-        self._interpreter = interpreter
+        self._interpreter, self._light = way
         self._suffix = suffix
         self._given = given
 
@@ -149,7 +160,8 @@ class _Check:
         for name in _UNKNOWN_TO_ENGINES.get(self._sandbox.name, ()):
             given["denied"] = {k: v for k, v in given["denied"].items() if k != name}
         files = {"probe.py": (HEAD + source).encode(), "given.json": json.dumps(given).encode()}
-        command = Command((*self._interpreter, "probe.py"), files, collect=collect)
+        words = (*self._interpreter, "probe.py")
+        command = Command(words, files, collect=collect, light=self._light)
         return await self._sandbox.run(command, limits)
 
     def _result(self, name: str, contained: bool, finding: str) -> CheckResult:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import signal
 import socket
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from evalkit.sandbox.stage import WRITABLE, Stage
 SUPERVISORS = 2
 FAILED = b"failed: "
 _OPEN_FILES = 1024
+# By the interpreter; a program that is started would inherit it.
+IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 _STACK = 64 << 20
 
 

@@ -21,7 +21,7 @@ from evalkit.sandbox.confinement import FAILED, Run
 from evalkit.sandbox.orders import MAX_MESSAGE, Order, Setup
 from evalkit.sandbox.stage import Stage
 
-_PYTHON, _ANY = b"p", b"a"
+_FORK, _BUBBLEWRAP = b"f", b"b"
 _MOST_DESCRIPTORS = 8
 
 
@@ -36,6 +36,10 @@ class Ground:
     setup: Setup
     stage: Stage
     user: int
+
+    def prepare(self, toolchain: str) -> None:
+        """Mount what a toolchain's programs see; done by the warden, seen by the forker."""
+        self.stage.prepare(toolchain, self.setup.views[toolchain], self.user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Forker:
         Raises:
             OSError: the kernel refused the process.
         """
-        way = _PYTHON if order.how == "python" else _ANY
+        way = _BUBBLEWRAP if order.how == "bubblewrap" else _FORK
         told = marshal.dumps((astuple(order), tuple(doors)))
         socket.send_fds(self.channel, [way + told], [report.fileno(), *given])
         said = self.channel.recv(4096)
@@ -82,7 +86,7 @@ def _serve(ground: Ground, channel: socket.socket) -> NoReturn:
     """Start what the warden tells, until it is gone."""
     while True:
         told, given = _received(channel)
-        namespaces = zygote.NAMESPACES if told.startswith(_PYTHON) else 0
+        namespaces = zygote.NAMESPACES if told.startswith(_FORK) else 0
         try:
             pid = kernel.clone(kernel.CLONE_PARENT | namespaces, ends_with=0)
         except OSError as error:
@@ -115,7 +119,7 @@ def _carry_out(
     report = socket.socket(fileno=given[0])
     try:
         channel.close()
-        if told.startswith(_PYTHON):
+        if told.startswith(_FORK):
             zygote.carry_out(ground.user, report, lambda: _run(ground, told, report, given))
         else:
             bubblewrap.carry_out(_run(ground, told, report, given))

@@ -63,6 +63,11 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
     _check(result, f"mount {kind or source} on {target}")
 
 
+def unmount(target: str) -> None:
+    """Take a mount away, with all that is mounted below it."""
+    _check(_libc().umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
+
+
 def prctl(option: int, value: int) -> None:
     """Change something about the calling process."""
     _check(_libc().prctl(ctypes.c_int(option), ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")

@@ -197,15 +197,14 @@ for fd in range(3, 1024):
     hole(f"{fd}: {kind}")
 """,
     "signals": """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.fork() == 0:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for pid in (-1, 1, os.getppid()):
         try:
             os.kill(pid, signal.SIGTERM if pid == -1 else 0)
         except OSError:
             pass
     os._exit(0)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.wait()
 for pid in given["outside"]:
     if pid > 100:

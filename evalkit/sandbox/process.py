@@ -126,10 +126,12 @@ class ProcessSandbox:
             os.rmdir(self._lobby)
 
     def _order(self, command: Command, limits: Limits) -> Order:
-        warm = command.toolchain in self._warm and suits(command.argv)
+        how = "light" if command.light else "bubblewrap"
+        if command.toolchain in self._warm and suits(command.argv):
+            how = "python"
         return Order(
             toolchain=command.toolchain if command.toolchain in self._known else "",
-            how="python" if warm else "bubblewrap",
+            how=how,
             cpu_s=limits.cpu_s,
             wall_s=limits.wall_s,
             memory_mb=limits.memory_mb,

@@ -1,8 +1,9 @@
 """What a warden mounts once, in mounts of its own, so that each run has little left to do.
 
 On the lobby, an empty folder, come: `disk`, where each run mounts its working folder; copies of
-what bubblewrap, which runs as nobody, could not reach; and `root`, the file system of Python
-programs. Nothing of it is seen outside the warden. Read `build` first.
+what bubblewrap, which runs as nobody, could not reach; and file systems for programs that go
+without it, of Python and of the last other toolchain. Nothing of it is seen outside the warden.
+Read `build` first.
 """
 
 from __future__ import annotations
@@ -22,28 +23,43 @@ WRITABLE = {"box": (BOX, 0o755), "tmp": ("/tmp", 0o1777), "shm": ("/dev/shm", 0o
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = {"fd": "fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 _OPEN = ("/usr", "/etc", "/lib", "/bin", "/sbin")
+_PYTHON = "python"
 _SMALL = "size=1m,mode=0755"
 _TMPFS_FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stage:
     """Places on the lobby. copies: path → where it can also be reached."""
 
     disk: str
-    root: str
+    lobby: str
     copies: Mapping[str, str] = field(default_factory=dict)
+    _other: str = ""
+
+    def root_of(self, toolchain: str) -> str:
+        """Where the file system of a toolchain's programs is mounted, once it is prepared."""
+        return f"{self.lobby}/{'root' if toolchain == _PYTHON else 'other'}"
+
+    def prepare(self, toolchain: str, view: View, user: int) -> None:
+        """Mount a toolchain's file system, in place of the one before: every fork copies mounts."""
+        if toolchain in (_PYTHON, self._other):
+            return
+        root = self.root_of(toolchain)
+        if self._other:
+            kernel.unmount(root)
+        self._other = ""
+        _mount_root(view, root, user)
+        self._other = toolchain
 
 
 def build(setup: Setup, user: int) -> Stage:
     """Enter namespaces of our own and mount. `user` is whom Python programs will be."""
     _own_mounts()
     kernel.mount("lobby", setup.lobby, "tmpfs", _TMPFS_FLAGS, _SMALL)
-    stage = Stage(f"{setup.lobby}/disk", f"{setup.lobby}/root", _copy_closed(setup))
+    stage = Stage(f"{setup.lobby}/disk", setup.lobby, _copy_closed(setup))
     os.mkdir(stage.disk)
-    os.mkdir(stage.root)
-    kernel.mount("root", stage.root, "tmpfs", _TMPFS_FLAGS, _SMALL)
-    _build_root(setup.views["python"], Path(stage.root), user)
+    _mount_root(setup.views[_PYTHON], stage.root_of(_PYTHON), user)
     return stage
 
 
@@ -69,6 +85,16 @@ def _copy_closed(setup: Setup) -> dict[str, str]:
         copies[path] = f"{setup.lobby}/{number}"
         _bind(path, Path(copies[path]))
     return copies
+
+
+def _mount_root(view: View, root: str, user: int) -> None:
+    os.makedirs(root, exist_ok=True)
+    kernel.mount("root", root, "tmpfs", _TMPFS_FLAGS, _SMALL)
+    try:
+        _build_root(view, Path(root), user)
+    except BaseException:
+        kernel.unmount(root)
+        raise
 
 
 def _build_root(view: View, root: Path, user: int) -> None:

@@ -37,6 +37,7 @@ class Station:
     """What a warden has for all its runs."""
 
     channel: socket.socket
+    ground: Ground
     forker: Forker
     hierarchy: Hierarchy | None
     parent: int = field(default_factory=os.getppid)
@@ -60,7 +61,8 @@ def main() -> None:
     zygote.warm_up(setup.views["python"].env)
     # Sandboxed programs run as a user of the same machine; they must not look in here.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    station = Station(channel, open_forker(Ground(setup, stage, user), channel), hierarchy)
+    ground = Ground(setup, stage, user)
+    station = Station(channel, ground, open_forker(ground, channel), hierarchy)
     with contextlib.suppress(ForkerEnded):
         while _serve_one(station):
             station.runs += 1
@@ -107,6 +109,8 @@ def _run(
             group = station.hierarchy.create(name, order.memory_mb << 20, processes)
             held.callback(group.remove)
         held.callback(_bury_children)
+        if order.how == "light":
+            station.ground.prepare(order.toolchain)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         held.enter_context(ours)
         began = time.monotonic()

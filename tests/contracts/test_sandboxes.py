@@ -129,13 +129,33 @@ async def test_a_python_program_ends_the_same_warm_and_started_anew(
         "near.py": b"x = 1",
     }
     warm = await sandbox.run(Command(("python3", "p.py", "a"), files), SOON)
-    started = await sandbox.run(Command(("python3", "-X", "utf8", "p.py", "a"), files), SOON)
+    anew = ("python3", "-X", "utf8", "p.py", "a")
+    started = await sandbox.run(Command(anew, files), SOON)
+    light = await sandbox.run(Command(anew, files, light=True), SOON)
     ending, number, stdout = PYTHON_ENDINGS[body]
     assert (warm.ending, warm.code if warm.code is not None else warm.signal) == (ending, number)
-    assert warm.stdout == started.stdout
+    assert warm.stdout == started.stdout == light.stdout
     assert stdout is None or warm.stdout == stdout
-    assert (warm.ending, warm.code, warm.signal) == (started.ending, started.code, started.signal)
-    assert warm.stderr == started.stderr
+    for other in (started, light):
+        assert (warm.ending, warm.code, warm.signal) == (other.ending, other.code, other.signal)
+        assert warm.stderr == other.stderr
+
+
+@pytest.mark.parametrize("light", [False, True])
+async def test_a_program_inherits_no_ignored_signal(sandbox: Sandbox, light: bool) -> None:
+    """`yes` ends when nobody reads any more, which it does not where SIGPIPE is ignored."""
+    script = "{ yes; echo $? >&3; } 3>&2 | head -n 1"
+    ran = await sandbox.run(Command(("bash", "-c", script), light=light), SOON)
+    assert (ran.stdout, ran.stderr) == (b"y\n", b"141\n")
+
+
+async def test_a_light_program_that_is_not_there_is_a_failure(sandbox: Sandbox) -> None:
+    try:
+        ran = await sandbox.run(Command(("no-such-program",), light=True), SOON)
+    except SandboxFailed:  # an engine refuses to make the container
+        return
+    assert (ran.ending, ran.code) == (Ending.EXIT, 127)
+    assert b"no-such-program" in ran.stderr
 
 
 async def test_a_conversation_with_a_program_that_ends_has_no_reply(sandbox: Sandbox) -> None:
