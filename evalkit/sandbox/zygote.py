@@ -165,7 +165,7 @@ def _execute(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     for number in IGNORED:
         signal.signal(number, signal.SIG_DFL)
     try:
-        os.execvpe(argv[0], argv, env)
+        os.execvpe(argv[0], tuple(argv), env)
     except OSError as error:
         os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
     os._exit(127)
