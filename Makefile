@@ -21,37 +21,39 @@ export PIP_ROOT_USER_ACTION = ignore
 KEY := $(shell { cat constraints.txt pyproject.toml; pwd; } | sha256sum | cut -c1-16)
 SERVE_READY := $(VENV)/.serve-$(KEY)
 TEST_READY  := $(VENV)/.test-$(KEY)
-# Triton's Python stub wants numpy below 2, so it has an environment of its own; torch it borrows.
-TRITON       := .venv-triton
-TRITON_KEY   := $(shell { cat model_repository/local_llm/requirements.txt; pwd; } | sha256sum | cut -c1-16)
-TRITON_READY := $(TRITON)/.ready-$(TRITON_KEY)
+TRITON_READY := $(VENV)/.triton-$(KEY)
 CLIENTS     := tests/integration/clients
 CLIENTS_KEY := $(shell cat $(CLIENTS)/package*.json 2>/dev/null | sha256sum | cut -c1-16)
 CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package.json),$(CLIENTS)/node_modules/.ready-$(CLIENTS_KEY))
 
 # What CI must not skip: with --require a missing service is a failure, not a skip.
 REQUIRE := --require nginx --require node --require torch --require cpu --require sandbox --require redis --require languages
+# Triton too, but where its wheel cannot run; there its tests skip, and say why.
+REQUIRE_TRITON = $(shell $(RUN)/python -c 'from server.tritonserver.environment import unsupported; \
+  print("" if unsupported() else "--require triton")')
 ALL_EXTRAS := cpu,train,triton,redis,otel,ab,data,spark,loadtest,eval,docker,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all check format docs bench load measure clean lock setup-serve setup-test setup-triton setup-system
+.PHONY: help serve test test-all check format docs bench load measure clean lock setup-serve setup-test setup-system
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo
 	@echo "Example: make serve PORT=8123 HOST=127.0.0.1 ENGINE=cpu"
 
-serve: $(SERVE_READY) ## Set up and start the server (PORT=8123 HOST=127.0.0.1 ENGINE=cpu|scripted|triton)
-	@exec $(RUN)/tabwright serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
-	  $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+# A Triton of its own goes with ENGINE=triton; to ask another: tabwright serve --engine triton.
+BY_TRITON := $(filter triton,$(ENGINE))
+serve: $(if $(BY_TRITON),$(TRITON_READY),$(SERVE_READY)) ## Set up and start the server (PORT=8123 HOST=127.0.0.1 ENGINE=cpu|scripted|triton)
+	@exec $(RUN)/tabwright $(if $(BY_TRITON),triton serve,serve $(if $(ENGINE),--engine $(ENGINE))) \
+	  $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: setup-test ## Set up everything, system packages included; lint, types, imports, tests
 	@$(MAKE) --no-print-directory check
-	$(RUN)/python -m pytest -m "not slow" $(REQUIRE) $(ARGS)
+	$(RUN)/python -m pytest -m "not slow" $(REQUIRE) $(REQUIRE_TRITON) $(ARGS)
 
 test-all: setup-test ## The same with the long tail (tests marked slow)
 	@$(MAKE) --no-print-directory check
-	$(RUN)/python -m pytest -m "slow or not slow" $(REQUIRE) $(ARGS)
+	$(RUN)/python -m pytest -m "slow or not slow" $(REQUIRE) $(REQUIRE_TRITON) $(ARGS)
 
 check: $(TEST_READY) ## Lint, formatting, types, import rules
 	$(RUN)/ruff check .
@@ -102,8 +104,7 @@ lock: ## Resolve every extra anew and rewrite constraints.txt
 setup-serve: $(SERVE_READY)
 
 setup-test: $(TEST_READY) setup-system $(CLIENTS_READY)
-
-setup-triton: $(TRITON_READY) ## Install a real Triton server for the tests that ask one (180 MB)
+	@$(RUN)/tabwright triton install --if-supported
 
 setup-system:
 	@sh tests/system_packages.sh
@@ -118,25 +119,24 @@ $(SERVE_READY): | $(RUN)/python
 	@echo "setting up $(VENV) for serving: once, about a minute"
 	@$(PIP) install -q -c constraints.txt hatchling
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu]'
-	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
+	@rm -f $(VENV)/.serve-* $(VENV)/.test-* $(VENV)/.triton-*
 	@touch $@
+
+# For the export, and for the server's stub, which borrows torch.
+$(TRITON_READY): | $(RUN)/python
+	@echo "setting up $(VENV) for serving from Triton: once, a few minutes"
+	@$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,triton]'
+	@rm -f $(VENV)/.serve-* $(VENV)/.test-* $(VENV)/.triton-*
+	@touch $(SERVE_READY) $@
 
 # torch first and by itself: asked for through a range, the newest build would be taken.
 $(TEST_READY): | $(RUN)/python
 	@echo "setting up $(VENV) for tests: once, a few minutes"
 	@$(PIP) install -q -c constraints.txt $(shell grep '^torch==' constraints.txt) hatchling
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[cpu,train,data,triton,redis,otel,loadtest,eval,docker,dev]'
-	@rm -f $(VENV)/.serve-* $(VENV)/.test-*
-	@touch $(SERVE_READY) $@
-
-$(TRITON_READY): $(TEST_READY)
-	@rm -rf $(TRITON)
-	@$(RUN)/python -m venv $(TRITON)
-	@$(TRITON)/bin/python -m pip --disable-pip-version-check install -q -r model_repository/local_llm/requirements.txt
-	@$(TRITON)/bin/python -m pip --disable-pip-version-check install -q --no-deps nvidia-pytriton==0.7.0
-	@$(RUN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-	  >"$$(echo $(TRITON)/lib/python3.*/site-packages)/zz-torch-of-the-tests.pth"
-	@touch $@
+	@rm -f $(VENV)/.serve-* $(VENV)/.test-* $(VENV)/.triton-*
+	@touch $(SERVE_READY) $(TRITON_READY) $@
 
 $(CLIENTS)/node_modules/.ready-%: $(CLIENTS)/package.json
 	@test -f $(CLIENTS)/package-lock.json && verb=ci || verb=install; \

@@ -44,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
         description="Measure cancellation in its six paths, and look for leaks.",
         epilog="Example: tabwright cancel-bench --rounds 30 --cancels 1000 --json",
     )
-    parser.add_argument("--engine", choices=("cpu", "scripted"), default="cpu")
+    parser.add_argument("--engine", choices=("cpu", "scripted", "triton"), default="cpu")
+    parser.add_argument("--triton-url", default="127.0.0.1:8001", help="where engine triton asks")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="model folder")
     parser.add_argument("--threads", type=int, default=0, help="threads of the cpu engine")
     parser.add_argument("--rounds", type=int, default=30, help="cancels a path (default: 30)")
@@ -57,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
         engine=options.engine,
         model=options.model,
         threads=options.threads,
+        triton_url=(options.triton_url,),
         max_running=OTHERS + SPARE,
         drain_s=0.1,
         postprocess="off",  # answers must be long enough to be cancelled

@@ -172,10 +172,13 @@ class ServerSettings(BaseModel):
         default=None,
         description="cpu engine: folder of converted models; none: ~/.cache/tabwright/ir",
     )
-    triton_url: str = Field(
-        default="127.0.0.1:8001",
-        pattern=r"^\S+:\d+$",
-        description="triton engine: host and port of Triton's gRPC",
+    triton_url: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^\S+:\d+$")], ...], BeforeValidator(_listed)
+    ] = Field(
+        default=("127.0.0.1:8001",),
+        min_length=1,
+        description="triton engine: host and port of Triton's gRPC; several, with commas, share "
+        "the requests",
     )
     triton_model: str | None = Field(
         default=None, description="triton engine: name of the exported model; none: the model's"
@@ -213,7 +216,7 @@ class ServerSettings(BaseModel):
         waiting = self.max_running + 8
         options: dict[str, object] = {"slots": self.max_running, "waiting": waiting}
         if self.engine == "triton":
-            options |= {"url": self.triton_url, "model": self.triton_model}
+            options |= {"urls": self.triton_url, "model": self.triton_model}
         if self.engine == "cpu":
             names = ("threads", "kv_cache_mb", "chunk_tokens", "weights", "precision", "cache_dir")
             options |= {name: getattr(self, name) for name in names}

@@ -42,6 +42,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command("training.export_cli:main", "write a model as Triton serves it"),
     "ab": Command("ab.cli:main", "keep flags and events, compare variants by user"),
     "bench": Command("server.bench:main", "measure the engine on this machine"),
+    "triton": Command("server.triton_cli:main", "run a real Triton server on this machine"),
     "quality": Command("server.quality:main", "compare weight formats on held-out holes"),
     "parse-bench": Command("server.parse_bench:main", "measure what post-processing is worth"),
     "cancel-bench": Command("server.cancel_bench:main", "measure cancellation in its six paths"),

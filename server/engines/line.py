@@ -79,6 +79,11 @@ class Ticket:
         self._ended = True
         self.wake()
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody reads any more."""
+        return self._ended
+
     def fail(self, error: TabwrightError) -> None:
         """End the stream with an error, after what has been generated."""
         self._error = error

@@ -19,18 +19,23 @@ from tabwright.tensors import INPUTS
 
 _CODES = {"INT32": "i", "FP32": "f", "UINT64": "Q", "BOOL": "B"}
 _TYPES = {row.name: row.dtype for row in INPUTS}
+_LOST = "Triton was lost while it was answering; try again"
 _FINISHES = ("stop", "length", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One response. `finish` is set, or `error`, on the last one of a request."""
+    """One response. `finish` is set, or `error`, on the last one of a request.
+
+    dead: it is Triton who speaks, because the model does not.
+    """
 
     request: str
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     finish: str = ""
     error: TabwrightError | None = None
+    dead: bool = False
 
     @property
     def final(self) -> bool:
@@ -85,7 +90,8 @@ def read(message: Any) -> Heard:
     """What a response of the stream says."""
     response = message.infer_response
     if message.error_message:
-        return Heard(response.id, error=_error(message.error_message))
+        error = _error(message.error_message)
+        return Heard(response.id, error=error or EngineFailed(_LOST), dead=error is None)
     raw = dict(zip((t.name for t in response.outputs), response.raw_output_contents, strict=True))
     try:
         ids, logprobs = array("i", raw["output_ids"]), array("f", raw["log_probs"])
@@ -97,11 +103,11 @@ def read(message: Any) -> Heard:
     return Heard(response.id, tuple(ids), tuple(logprobs), finish)
 
 
-def _error(text: str) -> TabwrightError:
-    """The model's errors begin with whose they are; what Triton says itself is a failure."""
+def _error(text: str) -> TabwrightError | None:
+    """The model's errors begin with whose they are; None: it is not the model that speaks."""
     kind = text.partition(":")[0].strip()
     if kind == "overloaded":
         return EngineOverloaded("Triton takes no more requests")
     if kind == "invalid":
         return InvalidRequest("prompt", "...", "the exported model refused it: " + text[:200])
-    return EngineFailed("the model in Triton failed; try again")
+    return EngineFailed("the model in Triton failed; try again") if kind == "failed" else None

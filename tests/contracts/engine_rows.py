@@ -39,7 +39,7 @@ def engine_options(folder: Path, artifact: ModelArtifact) -> Iterator[Options]:
     with served_by_triton(artifact, folder) as server:
         options.triton = server
         options["triton"] = {
-            "url": f"127.0.0.1:{server.grpc_port}",
+            "urls": (f"127.0.0.1:{server.grpc_port}",),
             "stall_timeout_s": 20.0,  # the machine may be busy
         }
         yield options

@@ -46,7 +46,7 @@ def server(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
 
 
 def engine_on(server: TritonServer, artifact: ModelArtifact, **options: Any) -> Any:
-    options = {"url": f"127.0.0.1:{server.grpc_port}", "stall_timeout_s": 20.0} | options
+    options = {"urls": (f"127.0.0.1:{server.grpc_port}",), "stall_timeout_s": 20.0} | options
     return load_engine("triton", artifact, **options)
 
 
@@ -94,7 +94,7 @@ async def test_too_many_slots_are_refused(server: TritonServer, artifact: ModelA
 
 async def test_no_server_is_unavailable(artifact: ModelArtifact) -> None:
     with pytest.raises(EngineUnavailable):
-        async with load_engine("triton", artifact, url="127.0.0.1:9", start_timeout_s=0.5):
+        async with load_engine("triton", artifact, urls=("127.0.0.1:9",), start_timeout_s=0.5):
             pass
 
 

@@ -1,0 +1,1 @@
+"""A real Triton server on this machine: its private environment, its process, what it serves."""
