@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-from triton_node import Measured, measured, where
+from docs.results.triton_node import Measured, measured, where
 
 LIMIT_MS = 50.0
 BOUND_S = 500

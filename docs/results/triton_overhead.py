@@ -25,12 +25,12 @@ import numpy as np
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
+from docs.results.triton_node import Measured, measured, summary, where
 from server.engines.registry import load_engine
 from server.listener import loop_options
 from server.raw_client import Target, send
 from tabwright.engine import CompletionEngine
 from tabwright.request import SamplingParams
-from triton_node import Measured, measured, summary, where
 
 TOKENS = 24
 ROUNDS = 60  # of one request at a time

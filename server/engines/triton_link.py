@@ -224,8 +224,10 @@ class Link:
             await anyio.sleep(self._patience_s / _BEATS)
             silent += self._beating
             overdue = time.monotonic() - _STOP_S
-            if silent == _BEATS - 1 or any(o.stopped_at < overdue for o in self._owed.values()):
-                _log.error("the model in Triton at %s is silent; giving it up", self.url)
+            late = sum(owed.stopped_at < overdue for owed in self._owed.values())
+            if late or silent == _BEATS - 1:
+                what = f"does not end {late} requests" if late else "is silent"
+                _log.error("the model in Triton at %s %s; giving it up", self.url, what)
                 scope.cancel()
                 return
 

@@ -154,9 +154,9 @@ def test_serve_ends_its_triton_with_the_gateway(home: Path, tiny: ModelArtifact)
 def test_a_machine_that_cannot_run_the_wheel_is_told_why(
     monkeypatch: pytest.MonkeyPatch, system: str, machine: str, libc: tuple[str, str], reason: str
 ) -> None:
-    monkeypatch.setattr(environment.platform, "system", lambda: system)
-    monkeypatch.setattr(environment.platform, "machine", lambda: machine)
-    monkeypatch.setattr(environment.platform, "libc_ver", lambda: libc)
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("platform.libc_ver", lambda: libc)
     with pytest.raises(NoTriton, match=reason):
         environment.ensure()
 

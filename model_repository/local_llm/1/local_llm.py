@@ -86,12 +86,15 @@ class Generation:
         self._sampling = sampling
         self._stops = {sampling.end_id, *(sampling.stop_token_ids or [])}
         self._cache = DynamicCache()
+        self._ahead = None
         seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
         self._dice = torch.Generator().manual_seed(seed % 2**63)
 
     def abort(self):
-        """End it before the next token."""
+        """End it at once; a token of its own that is being computed is thrown away."""
         self.outputs[0].finish_reason = self.outputs[0].finish_reason or "cancelled"
+        if self._ahead is not None:
+            self._ahead.cancel()  # others' tokens may stand before it, whole prompts among them
 
     async def __aiter__(self):
         """Give itself after each token, the last time with a finish reason."""
@@ -99,7 +102,13 @@ class Generation:
         loop = asyncio.get_running_loop()
         new = self._prompt
         while output.finish_reason is None:
-            token, logprob = await loop.run_in_executor(self._llm.worker, self._step, new)
+            self._ahead = loop.run_in_executor(self._llm.worker, self._step, new)
+            try:
+                token, logprob = await self._ahead
+            except asyncio.CancelledError:
+                if output.finish_reason is None:
+                    raise
+                break
             if output.finish_reason is not None:
                 break
             if token in self._stops:

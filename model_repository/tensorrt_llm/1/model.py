@@ -237,6 +237,8 @@ async def pump(run, sender):
                     held_ids, held_scores = [], []
     except TimeoutError:
         pb_utils.Logger.log_error("an aborted generation did not end; it was given up")
+    finally:
+        run.limit = None  # an abort that comes now finds nothing to hurry
     if run.aborted or finish is None:
         finish = "cancelled"
     elif finish not in ("stop", "length"):
