@@ -17,6 +17,7 @@ from ab import definition, flagd
 from ab.assignment import assign
 from ab.errors import UnknownFlag
 from ab.flags import WHOLE, Arm, Flag, Rollout, Slot
+from ab.offers import LIVE_S, check
 from ab.store import Store, Version
 from ab.stores.registry import open_store
 from tabwright.errors import ConfigError
@@ -84,6 +85,8 @@ def _add_who(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--why", required=True, help="the reason, kept in the history")
     verb.add_argument("--who", help="who changes it (default: the user of this shell)")
     verb.add_argument("--revision", type=int, help="refuse if it has another revision by now")
+    verb.add_argument("--unserved", action="store_true",
+                      help="take values that running gateways do not have, too")  # fmt: skip
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -180,6 +183,8 @@ def _put(store: Store, flag: Flag, before: Version | None, args: argparse.Namesp
     expected = before.revision if before else 0
     if args.revision is not None:
         expected = args.revision
+    if flag.enabled and not args.unserved:
+        check(flag, store.gateways(time.time() - LIVE_S).values())
     written = store.put(flag, expected, time.time(), args.who or getpass.getuser(), args.why)
     if args.json:
         print(json.dumps(_shown(written)))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ab.events import Event
 from ab.flags import Flag
+from ab.offers import Offers
 from ab.rollup import Cell, Counts
 
 
@@ -54,6 +55,20 @@ class FlagStore(Protocol):
 
     def history(self, key: str) -> list[Version]:
         """All versions of a flag, oldest first; empty: there is none.
+
+        Raises:
+            StoreAway: it does not answer.
+        """
+
+    def announce(self, gateway: str, offers: Offers, at: float) -> None:
+        """Keep what a running gateway can obey, in place of what it said before.
+
+        Raises:
+            StoreAway: it may not be kept.
+        """
+
+    def gateways(self, since: float) -> dict[str, Offers]:
+        """What gateways have said after `since`, by their names.
 
         Raises:
             StoreAway: it does not answer.

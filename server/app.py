@@ -27,6 +27,7 @@ from server.completer import Completer
 from server.door import Door, Forbidden, Unauthorized
 from server.event_file import EventFile
 from server.event_stream import JsonResponse, Problem, Reception, problem_response
+from server.flag_watch import FlagWatch
 from server.gateway import (
     BodyTooLarge,
     BodyTooSlow,
@@ -39,6 +40,7 @@ from server.health import add_health
 from server.inflight import EndReason, Inflight
 from server.live_settings import LiveSettings
 from server.metrics import Metrics, RequestOutcome
+from server.model_choice import ModelChoice, ServedModel, offers
 from server.openapi_document import Row, describe
 from server.prompt import ContextTooLong, PromptBuilder
 from server.protocols import PROTOCOLS
@@ -88,14 +90,16 @@ def create_app(
     settings: ServerSettings,
     tasks: TaskGroup,
     on_visit: Callable[[Visit], None] | None = None,
+    others: Mapping[str, CompletionEngine] | None = None,
 ) -> FastAPI:
     """Build the gateway around `engine`; its parts are on `app.state.gateway`.
 
-    Answers that several requests may share are generated in `tasks`, to be cancelled at the end;
-    the keys file is watched there too. `on_visit` is told of every request when it is over.
+    `others` are the engines of further models, by the names that flags give them. Answers that
+    several requests may share are generated in `tasks`, to be cancelled at the end; the keys file
+    and the flags are watched there too. `on_visit` is told of every request when it is over.
 
     Raises:
-        ConfigError: the keys file cannot be used.
+        ConfigError: the keys file or the store cannot be used.
     """
     live = LiveSettings(settings)
     door = Door(live)
@@ -104,18 +108,22 @@ def create_app(
     inflight = Inflight(metrics.ended)
     admission = Admission(settings.max_running, settings.max_waiting, settings.rate())
     live.follow(lambda settings: _limit(admission, settings))
-    prompts = PromptBuilder(engine.artifact, engine.max_context, settings.snippet_share)
+    engines = {engine.artifact.name: engine, **(others or {})}
+    flags = FlagWatch(settings.store, offers(list(engines)))
+    tasks.start_soon(flags.follow)
+    models = _models(engines, flags, live, metrics)
     suggestions = Suggestions(_telemetry(settings, tasks), metrics, engine.artifact.name)
     typeahead = _typeahead(live, tasks, admission, metrics)
     gateway = Gateway(
         live=live,
         artifact=engine.artifact,
         max_context=engine.max_context,
-        completer=Completer(engine, admission, prompts, typeahead),
+        completer=Completer(models, admission, typeahead),
+        flags=flags,
         reception=Reception(inflight, metrics, suggestions, problem_of, live),
         readiness=Readiness(engine, inflight),
     )
-    metrics.watch(engine, admission, typeahead)
+    metrics.watch(list(engines.values()), admission, typeahead)
     app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)
     app.state.gateway = gateway
     add_health(app, gateway.readiness, metrics)
@@ -144,7 +152,10 @@ def _let_pages_in(app: FastAPI, origins: Sequence[str]) -> None:
         allow_origins=origins,
         allow_methods=["GET", "POST"],
         allow_headers=["*"],
-        expose_headers=["x-request-id", "retry-after", "retry-after-ms"],
+        expose_headers=[
+            *("x-request-id", "retry-after", "retry-after-ms", "etag"),
+            *("x-tabwright-model", "x-tabwright-variants"),
+        ],
     )
 
 
@@ -153,16 +164,27 @@ def _limit(admission: Admission, settings: ServerSettings) -> None:
     admission.rate = settings.rate()
 
 
+def _models(
+    engines: Mapping[str, CompletionEngine],
+    flags: FlagWatch,
+    live: LiveSettings,
+    metrics: Metrics,
+) -> ModelChoice:
+    share = live.now.snippet_share
+    served = [
+        ServedModel(name, engine, PromptBuilder(engine.artifact, engine.max_context, share))
+        for name, engine in engines.items()
+    ]
+    return ModelChoice(served, flags, lambda caller: live.now.cohort(caller), metrics.flag_fallback)
+
+
 def _typeahead(
     live: LiveSettings, tasks: TaskGroup, admission: Admission, metrics: Metrics
 ) -> TypeAhead:
-    def idle() -> bool:
-        return live.now.speculate and admission.idle
-
     def limits(settings: ServerSettings) -> TypeAheadLimits:
         return TypeAheadLimits(settings.typeahead_ttl_s, settings.typeahead_mb << 20)
 
-    typeahead = TypeAhead(tasks, limits(live.now), idle, metrics.unused)
+    typeahead = TypeAhead(tasks, limits(live.now), lambda: admission.idle, metrics.unused)
     live.follow(lambda settings: typeahead.resize(limits(settings)))
     return typeahead
 

@@ -60,11 +60,15 @@ class Wishes:
 
     postprocess: a version of the chain, or "off"; it is for fill-in-the-middle only, and plain
     continuations are always raw. typeahead: whether it may be answered from memory and remembered.
+    speculate: whether what follows may be generated before anybody asks. asked: what the request
+    itself says, so that no flag decides about it.
     """
 
     eagerness: Eagerness = field(default_factory=Eagerness)
     postprocess: str = "off"
     typeahead: bool = True
+    speculate: bool = False
+    asked: frozenset[str] = frozenset()
 
 
 class KeyScope(StrEnum):
@@ -138,11 +142,13 @@ def read_wishes(headers: Mapping[str, str], default: Wishes) -> Wishes:
     chain = _one_of(headers, "X-Tabwright-Postprocess", default.postprocess, ("off", *VERSIONS))
     memory = "on" if default.typeahead else "off"
     memory = _one_of(headers, "X-Tabwright-Typeahead", memory, ("on", "off"))
+    asked = {name for name in ("lines", "postprocess") if f"x-tabwright-{name}" in headers}
     return replace(
         default,
         eagerness=Eagerness(delay_ms, sure, Lines(lines)),
         postprocess=chain,
         typeahead=memory == "on",
+        asked=frozenset(asked),
     )
 
 

@@ -1,4 +1,4 @@
-"""THE MAIN PATH of one completion: memory → permit → prompt → engine → text → steps → pieces.
+"""THE MAIN PATH of one completion: model → memory → permit → prompt → engine → text → pieces.
 
 It runs inside the scope that `server.inflight` opened; a cancel arrives here as a cancellation of
 whatever is awaited, and leaving the blocks gives back the permit and the engine's slot. Protocols,
@@ -20,11 +20,12 @@ import anyio.to_thread
 from server.admission import Admission
 from server.chain import Chain
 from server.inflight import Running
+from server.model_choice import ModelChoice, ServedModel
 from server.prompt import BuiltPrompt, PromptBuilder
 from server.step import Scanned
 from server.timing import Stage, Timing
 from server.typeahead import TypeAhead, reusable
-from tabwright.engine import CompletionEngine, Tokens
+from tabwright.engine import Tokens
 from tabwright.errors import EngineFailed
 from tabwright.languages import language_label
 from tabwright.request import CompletionRequest, Finish, Suggestion, Usage
@@ -42,11 +43,10 @@ class Meter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Completer:
-    """Completes text with one engine. typeahead: None where nothing is remembered."""
+    """Completes text. typeahead: None where nothing is remembered."""
 
-    engine: CompletionEngine
+    models: ModelChoice
     admission: Admission
-    prompts: PromptBuilder
     typeahead: TypeAhead | None = None
 
     @asynccontextmanager
@@ -63,11 +63,12 @@ class Completer:
             EngineFailed: it died on the way; also while iterating.
         """
         running.language = language_label(request.language, request.path)
+        model = self.models.choose(request, running)
         delayed = request.suffix is not None and running.wishes.eagerness.delay_ms > 0
         if delayed and not self._remembers(request, running):
             await _pause(running)
 
-        generate = partial(self._generate, running=running, patient=patient)
+        generate = partial(self._generate, model=model, running=running, patient=patient)
         if self.typeahead is not None and self.typeahead.on and reusable(request, running):
             async with self.typeahead.listen(request, running, generate) as pieces:
                 yield pieces
@@ -80,22 +81,28 @@ class Completer:
 
     @asynccontextmanager
     async def _generate(
-        self, request: CompletionRequest, meter: Meter, *, running: Running, patient: bool
+        self,
+        request: CompletionRequest,
+        meter: Meter,
+        *,
+        model: ServedModel,
+        running: Running,
+        patient: bool,
     ) -> AsyncIterator[AsyncIterator[Suggestion]]:
         paid, running.paid = running.paid, True  # several choices are one request
         with _timed(meter) as timing:
             async with self.admission.permit(running.caller, patient=patient, paid=paid):
                 timing.end(Stage.ADMISSION)
-                prompt = await self._prompt(request)
+                prompt = await _prompt(model.prompts, request)
                 timing.prompt_tokens = len(prompt.ids)
                 timing.end(Stage.PROMPT)
                 if not (prompt.sampling.max_tokens or prompt.sampling.prompt_logprobs):
                     yield _nothing(prompt)
                     return
                 async with (
-                    self.engine.stream(prompt.ids, prompt.sampling) as tokens,
+                    model.engine.stream(prompt.ids, prompt.sampling) as tokens,
                     aclosing(
-                        self._pieces(request, running, prompt, tokens, meter, timing)
+                        self._pieces(request, running, model, prompt, tokens, meter, timing)
                     ) as pieces,
                 ):
                     yield pieces
@@ -109,21 +116,17 @@ class Completer:
             and typeahead.remembers(request, running)
         )
 
-    async def _prompt(self, request: CompletionRequest) -> BuiltPrompt:
-        if request.suffix is None and len(request.prefix) > _LONG_TEXT:
-            return await anyio.to_thread.run_sync(self.prompts.build, request)
-        return self.prompts.build(request)
-
     async def _pieces(
         self,
         request: CompletionRequest,
         running: Running,
+        model: ServedModel,
         prompt: BuiltPrompt,
         tokens: AsyncIterator[Tokens],
         meter: Meter,
         timing: Timing,
     ) -> AsyncGenerator[Suggestion, None]:
-        text_of = self.engine.artifact.tokenizer.detokenizer(prompt.ids)
+        text_of = model.engine.artifact.tokenizer.detokenizer(prompt.ids)
         chain = Chain(request, running.wishes)
         limit = _AnswerLimit(request.answer_ms)
         generated = 0
@@ -155,6 +158,12 @@ class Completer:
                 yield replace(told, text=text)
                 told = Suggestion("")
         raise EngineFailed("the engine's stream ended without saying why")
+
+
+async def _prompt(prompts: PromptBuilder, request: CompletionRequest) -> BuiltPrompt:
+    if request.suffix is None and len(request.prefix) > _LONG_TEXT:
+        return await anyio.to_thread.run_sync(prompts.build, request)
+    return prompts.build(request)
 
 
 def _cut(chain: Chain, texts: Sequence[str], logprobs: Sequence[float]) -> Scanned:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import anyio
 from pydantic_core import to_json
@@ -21,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from server.inflight import EndReason, Inflight, Running
 from server.live_settings import LiveSettings
 from server.metrics import Metrics, RequestOutcome
+from server.model_choice import variants_text
 from server.suggestions import Suggestions
 from server.visits import answered, received
 from tabwright.errors import TabwrightError
@@ -170,12 +172,8 @@ class Answer:
         problem = await _run(self._reception, self._running, receive, work)
         if self._running.reason is EndReason.DISCONNECT:
             return
-        headers = {
-            "x-request-id": self._running.shown_id,
-            "x-tabwright-source": self._running.source,
-        }
         response = (
-            JsonResponse(body, headers=headers)
+            JsonResponse(body, headers=_told(self._running))
             if problem is None
             else problem_response(self._dialect, problem)
         )
@@ -237,10 +235,21 @@ class EventStream:
             (b"content-type", self._framing.media_type),
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),  # nginx would collect the pieces otherwise
-            (b"x-request-id", self._running.shown_id.encode()),
-            (b"x-tabwright-source", self._running.source.encode()),
         ]
+        headers += [(k.encode(), v.encode()) for k, v in _told(self._running).items()]
         return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+def _told(running: Running) -> dict[str, str]:
+    """What headers say about an answer: whose it is, where it comes from, and why this one."""
+    told = {
+        "x-request-id": running.shown_id,
+        "x-tabwright-source": running.source,
+        "x-tabwright-model": quote(running.model, safe="/ "),
+    }
+    if running.variants:
+        told["x-tabwright-variants"] = variants_text(running.variants)
+    return told
 
 
 async def _run(

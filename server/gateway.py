@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from server.caller import Caller, KeyScope, Wishes, read_wishes
 from server.completer import Completer
 from server.event_stream import Dialect, Reception
+from server.flag_watch import FlagWatch
 from server.inflight import Running
 from server.live_settings import LiveSettings
 from server.readiness import Readiness
@@ -89,12 +90,13 @@ class IdeProtocol(Dialect, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The parts that protocols work with."""
+    """The parts that protocols work with. artifact, max_context: of the default model."""
 
     live: LiveSettings
     artifact: ModelArtifact
     max_context: int
     completer: Completer
+    flags: FlagWatch
     reception: Reception
     readiness: Readiness
 
@@ -104,16 +106,16 @@ class Gateway:
         return self.live.now
 
     def check_model(self, name: str | None) -> None:
-        """Accept the served model's name, or none (some clients send the empty string).
+        """Accept a loaded model's name, or none (some clients send the empty string).
 
         Raises:
             UnknownModel: another name.
         """
-        if name and name != self.artifact.name:
+        models = self.completer.models.models
+        if name and name not in models:
             shown = name if len(name) <= 80 else name[:77] + "..."
-            raise UnknownModel(
-                f"the model {shown!r} does not exist; this gateway serves {self.artifact.name!r}"
-            )
+            served = ", ".join(map(repr, models))
+            raise UnknownModel(f"the model {shown!r} does not exist; this gateway serves {served}")
 
     def open(
         self, protocol: str, prefix: str, call: Call, *, session: str = "", request_id: str = ""
@@ -140,7 +142,11 @@ class Gateway:
 
     def _default_wishes(self, caller: Caller) -> Wishes:
         settings = self.settings
-        return Wishes(caller.eagerness or settings.eagerness(), settings.postprocess)
+        return Wishes(
+            caller.eagerness or settings.eagerness(),
+            settings.postprocess,
+            speculate=settings.speculate,
+        )
 
 
 async def read_call(request: Request, settings: ServerSettings, caller: Caller) -> Call:

@@ -59,8 +59,9 @@ class Running:
     `tokens` are those generated for it alone, and `timings` has an entry for each generation that
     it started; they, `first_token_at`, `source` and `language` are written by the completer, and so
     are `pausing` (it waits for a newer keystroke, and has started nothing) and `paid` (it counts
-    towards its caller's rate already). `blank`, until something was said, and `fingerprints` are
-    what telemetry goes by.
+    towards its caller's rate already). `model` and `variants`, of flags, are what was decided about
+    it (`server.model_choice`); `!` before a flag marks a user's override. `blank`, until something
+    was said, and `fingerprints` are what telemetry goes by.
     """
 
     request_id: str
@@ -73,6 +74,8 @@ class Running:
     tokens: int = 0
     source: Source = Source.ENGINE
     language: str = OTHER_LANGUAGE
+    model: str = ""
+    variants: dict[str, str] = field(default_factory=dict)
     timings: list[Timing] = field(default_factory=list)
     blank: bool = True
     fingerprints: frozenset[int] = frozenset()

@@ -48,7 +48,7 @@ class Metrics:
     """Counters, histograms and gauges of one gateway."""
 
     def __init__(self, variant: str) -> None:
-        """Start at zero; `variant` is the model that is served."""
+        """Start at zero; `variant` is the default model."""
         self.registry = CollectorRegistry()
         self._variant = variant
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
@@ -75,6 +75,11 @@ class Metrics:
             "tabwright_editor_events_unjoined",
             "Reports about suggestions that are not known here",
             ("protocol",),
+        )
+        self._fallbacks = count(
+            "tabwright_flag_fallbacks",
+            "Requests for which a flag gave what is not there, so that the default held",
+            ("flag",),
         )
         self._dropped = count("tabwright_events_dropped", "Events there was no room for")
         time_of = partial(Histogram, registry=self.registry, buckets=_SECONDS)
@@ -105,7 +110,7 @@ class Metrics:
     def finished(self, running: Running, outcome: RequestOutcome) -> None:
         """Count one request with its times."""
         protocol = running.protocol
-        self.refused(protocol, outcome, running.language)
+        self.refused(protocol, outcome, running.language, running.model)
         self._generated.inc(running.tokens)
         if outcome is RequestOutcome.OK:
             self._sources.labels(running.source).inc()
@@ -120,10 +125,18 @@ class Metrics:
                 self._stages.labels(protocol, stage).observe(seconds)
 
     def refused(
-        self, protocol: str, outcome: RequestOutcome, language: str = OTHER_LANGUAGE
+        self,
+        protocol: str,
+        outcome: RequestOutcome,
+        language: str = OTHER_LANGUAGE,
+        model: str = "",
     ) -> None:
         """Count one request that never started."""
-        self._requests.labels(protocol, language, self._variant, outcome).inc()
+        self._requests.labels(protocol, language, model or self._variant, outcome).inc()
+
+    def flag_fallback(self, flag: str) -> None:
+        """Count one request for which a flag gave what this gateway does not have."""
+        self._fallbacks.labels(flag).inc()
 
     def ended(self, reason: EndReason, wasted_tokens: int) -> None:
         """Count one request that was ended early."""
@@ -148,9 +161,16 @@ class Metrics:
         self._dropped.inc()
 
     def watch(
-        self, engine: CompletionEngine, admission: Admission, typeahead: TypeAhead | None
+        self,
+        engines: Sequence[CompletionEngine],
+        admission: Admission,
+        typeahead: TypeAhead | None,
     ) -> None:
-        """Show what the engine and the waiting line hold at the moment of asking."""
+        """Show what the engines and the waiting line hold at the moment of asking."""
+
+        def held(name: str) -> float:
+            return float(sum(getattr(engine.stats(), name) for engine in engines))
+
         self._gauge("admitted", "Completions that hold a slot", lambda: admission.running)
         self._gauge("in_line", "Completions that wait for a slot", lambda: admission.waiting)
         if typeahead is not None:
@@ -163,7 +183,7 @@ class Metrics:
             ("kv_blocks_total", "KV blocks there are"),
             ("restarts", "Times the engine's worker was started again"),
         ):
-            self._gauge(f"engine_{name}", text, lambda name=name: getattr(engine.stats(), name))  # type: ignore[misc]
+            self._gauge(f"engine_{name}", text, partial(held, name))
 
     def exposition(self, names: Sequence[str] = ()) -> bytes:
         """Render everything, or what has one of these names, as Prometheus text."""

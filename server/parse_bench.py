@@ -32,6 +32,7 @@ from server.chain import Chain
 from server.completer import Completer
 from server.engines.registry import load_engine
 from server.inflight import Running
+from server.model_choice import ModelChoice, ServedModel
 from server.postprocess import VERSIONS
 from server.prompt import PromptBuilder
 from server.settings import BUNDLED_MODEL
@@ -122,7 +123,8 @@ async def measure(artifact: ModelArtifact, holes: Sequence[Hole], version: str) 
     # Exact arithmetic, so that answers do not depend on which requests share a step.
     async with load_engine("cpu", artifact, precision="f32", slots=_SLOTS) as engine:
         prompts = PromptBuilder(artifact, engine.max_context)
-        completer = Completer(engine, Admission(_SLOTS, 0), prompts)
+        model = ServedModel(artifact.name, engine, prompts)
+        completer = Completer(ModelChoice([model]), Admission(_SLOTS, 0))
         left = list(enumerate(holes))
 
         async def work() -> None:

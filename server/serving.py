@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import anyio
@@ -19,6 +20,8 @@ from server.logs import log_to_stderr
 from server.settings import ServerSettings
 from server.tracing import tracing
 from tabwright.artifact import ModelArtifact
+from tabwright.engine import CompletionEngine
+from tabwright.errors import ConfigError
 
 Beside = Callable[..., Coroutine[Any, Any, None]]
 
@@ -42,10 +45,17 @@ async def serve(
     """
     artifact = ModelArtifact.load(settings.model)
     with tracing(settings.otel_endpoint) as on_visit:
-        async with load_engine(settings.engine, artifact, **settings.engine_options()) as engine:
+        async with AsyncExitStack() as engines:
+            engine = await engines.enter_async_context(
+                load_engine(settings.engine, artifact, **settings.engine_options())
+            )
+            others = {
+                name: await engines.enter_async_context(_further(settings, name, artifact.name))
+                for name in settings.models
+            }
             try:
                 async with anyio.create_task_group() as tasks:
-                    app = create_app(engine, settings, tasks, on_visit)
+                    app = create_app(engine, settings, tasks, on_visit, others)
                     gateway: Gateway = app.state.gateway
                     gateway.live.follow(_log)
                     listener = Listener(
@@ -59,6 +69,15 @@ async def serve(
                     tasks.cancel_scope.cancel()
             except ExceptionGroup as group:  # of one: generations hand their errors to who listens
                 raise group.exceptions[0] from None
+
+
+def _further(
+    settings: ServerSettings, name: str, default: str
+) -> AbstractAsyncContextManager[CompletionEngine]:
+    if name == default:
+        raise ConfigError(f"models.{name}: the default model has this name; choose another one")
+    own = settings.of_model(name)
+    return load_engine(own.engine, ModelArtifact.load(own.model), **own.engine_options())
 
 
 def _log(settings: ServerSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from pathlib import Path
@@ -17,10 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from server.caller import MAX_DELAY_MS, Eagerness, Lines
+from server.caller import MAX_DELAY_MS, Caller, Eagerness, Lines
 from server.rates import Rate
 
 BUNDLED_MODEL = Path(__file__).parent / "models" / "tabwright-7m"
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
 
@@ -40,9 +42,33 @@ LIVE_OPTIONS = frozenset(
         *("default_temperature", "editor_max_tokens"),
         *("postprocess", "lines", "delay_ms", "min_confidence"),
         *("typeahead_mb", "typeahead_ttl_s", "speculate"),
-        *("log_level", "log_format"),
+        *("log_level", "log_format", "cohorts"),
     }
 )
+
+
+def _from_json(value: Any) -> Any:
+    """Take a table, or its JSON, as the environment and flags give it."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"give a table of TOML, or JSON: {error}") from None
+    return value
+
+
+class ModelSettings(BaseModel):
+    """A further model, `[server.models.NAME]`; what is left out is as in `[server]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Path
+    engine: Literal["cpu", "scripted", "triton"] | None = None
+    threads: int | None = Field(default=None, ge=0)
+    kv_cache_mb: int | None = Field(default=None, ge=1)
+    weights: Literal["int8", "bf16", "f32"] | None = None
+    triton_url: str | None = Field(default=None, pattern=r"^\S+:\d+$")
+    triton_model: str | None = None
 
 
 class ServerSettings(BaseModel):
@@ -58,6 +84,21 @@ class ServerSettings(BaseModel):
         default="cpu", description="engine that runs the model"
     )
     model: Path = Field(default=BUNDLED_MODEL, description="model folder")
+    models: Annotated[dict[str, ModelSettings], BeforeValidator(_from_json)] = Field(
+        default={},
+        description="further models that flags and requests may choose by name, each a table "
+        "`[server.models.NAME]` with its `model` folder, and `engine`, `threads`, `kv_cache_mb`, "
+        "`weights`, `triton_url`, `triton_model` where they differ",
+    )
+    store: str | None = Field(
+        default=None,
+        description="where flags are read and events kept: a file, or redis://host:port/number; "
+        "none: neither",
+    )
+    cohorts: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_from_json)] = Field(
+        default={},
+        description="groups that flags may go by, each a list of users; a user is in one at most",
+    )
     api_key: str | None = Field(
         default=None,
         min_length=1,
@@ -224,6 +265,16 @@ class ServerSettings(BaseModel):
                 options["threads"] = max(1, len(os.sched_getaffinity(0)) // self.workers)
         return options
 
+    def of_model(self, name: str) -> ServerSettings:
+        """These settings with those of the further model `name` in their place."""
+        given = self.models[name].model_dump(exclude_none=True)
+        return self.model_copy(update=given)
+
+    def cohort(self, caller: Caller) -> str:
+        """The group of a caller, empty where there is none."""
+        user = caller.user or caller.key
+        return next((name for name, users in self.cohorts.items() if user in users), "")
+
     @property
     def closed(self) -> bool:
         """Whether a key is asked for."""
@@ -240,6 +291,22 @@ class ServerSettings(BaseModel):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError("an origin is scheme://host or scheme://host:port, in lower case")
         return origins
+
+    @field_validator("models")
+    @classmethod
+    def _names(cls, models: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
+        for name in models:
+            if not _MODEL_NAME.fullmatch(name):
+                raise ValueError(f"{name!r}: name models by letters, digits, '.', '_', '/' and '-'")
+        return models
+
+    @field_validator("cohorts")
+    @classmethod
+    def _one_cohort_each(cls, cohorts: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        users = [user for members in cohorts.values() for user in members]
+        if twice := sorted({user for user in users if users.count(user) > 1}):
+            raise ValueError(f"{twice[0]!r} is in two cohorts; leave it in one")
+        return cohorts
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> ServerSettings:

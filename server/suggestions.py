@@ -19,6 +19,7 @@ from server.caller import Caller
 from server.fingerprint import fingerprint
 from server.inflight import Running
 from server.metrics import Metrics, RequestOutcome
+from server.model_choice import variants_text
 from server.telemetry import EventKind, Suggested, SuggestionEvent, Telemetry
 from server.wire import latency_ms
 
@@ -45,7 +46,7 @@ class Suggestions:
     """Knows recent suggestions and records events."""
 
     def __init__(self, telemetry: Telemetry, metrics: Metrics, model: str) -> None:
-        """Hand events to `telemetry`; `model` is what is served."""
+        """Hand events to `telemetry`; `model` is the default one."""
         self._telemetry = telemetry
         self._metrics = metrics
         self._model = model
@@ -62,8 +63,9 @@ class Suggestions:
             running.caller.key,
             running.caller.user,
             running.language,
-            self._model,
+            running.model or self._model,
             running.source,
+            variants_text(running.variants),
         )
         owner = running.caller.owner
         self._known.put((owner, suggested.id), suggested)

@@ -53,7 +53,11 @@ class EventsFull(Busy):
 
 @dataclass(frozen=True, slots=True)
 class Suggested:
-    """What is known about a suggestion. key, user: whose it is; empty: nobody is named."""
+    """What is known about a suggestion. key, user: whose it is; empty: nobody is named.
+
+    model: what made it. variants: of the flags that it was made under, like `model=new&lines=one`;
+    `!` before a flag marks a user's override.
+    """
 
     id: str
     protocol: str = ""
@@ -62,6 +66,7 @@ class Suggested:
     language: str = ""
     model: str = ""
     source: str = ""
+    variants: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class _Entry:
     prefix: str
     generation: Generation
     born_at: float
-    guessed: bool
+    speculate: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class TypeAhead:
     ) -> None:
         """Run generations in `tasks`.
 
-        idle: says whether to speculate now; None: never. on_unused: is told the tokens of a
-        speculation that nobody used.
+        idle: says whether the engine has time to speculate; None: never. on_unused: is told the
+        tokens of a speculation that nobody used.
         """
         self._tasks = tasks
         self._limits = limits
@@ -114,7 +114,7 @@ class TypeAhead:
                         yield pieces
                     return
         self.make_room()
-        entry = self._start(context, request, start, guessed=False)
+        entry = self._start(context, request, start, speculate=running.wishes.speculate)
         entry.generation.timings = running.timings  # whoever starts it shows where the time went
         with entry.generation.listener(running):
             running.supersede()
@@ -153,9 +153,14 @@ class TypeAhead:
         return [(len(prefix) - length, entry) for length, entry in found][::-1]
 
     def _start(
-        self, context: bytes, request: CompletionRequest, start: Start, *, guessed: bool
+        self,
+        context: bytes,
+        request: CompletionRequest,
+        start: Start,
+        *,
+        speculate: bool,
     ) -> _Entry:
-        entry = _Entry(context, request.prefix, Generation(), time.monotonic(), guessed)
+        entry = _Entry(context, request.prefix, Generation(), time.monotonic(), speculate)
         for typed, older in self._candidates(context, request.prefix):
             if not typed:
                 self._forget(older)
@@ -180,7 +185,7 @@ class TypeAhead:
                     self._shrink()
                 else:
                     self._forget(entry)
-        if generation.whole and not entry.guessed and generation.text.strip():
+        if generation.whole and entry.speculate and generation.text.strip():
             self._speculate(entry, request, start)
 
     def _speculate(self, entry: _Entry, request: CompletionRequest, start: Start) -> None:
@@ -190,7 +195,7 @@ class TypeAhead:
         accepted = replace(request, prefix=request.prefix + entry.generation.text)
         known = [typed for typed, _ in self._candidates(entry.context, accepted.prefix)]
         if 0 not in known:
-            self._guess = self._start(entry.context, accepted, start, guessed=True)
+            self._guess = self._start(entry.context, accepted, start, speculate=False)
 
     def _expire(self) -> None:
         born_after = time.monotonic() - self._limits.ttl_s
@@ -238,7 +243,8 @@ def _digest(request: CompletionRequest, running: Running) -> bytes:
     # Editors rank their snippets anew at each keystroke; which they are counts, not their order.
     snippets = sorted((s.path, s.text) for s in request.snippets)
     texts = [request.suffix or "", *(text for snippet in snippets for text in snippet)]
-    for part in (repr((running.caller.share, running.wishes, small)), *texts):
+    about = repr((running.caller.share, running.model, running.wishes, small))
+    for part in (about, *texts):
         raw = part.encode(errors="surrogatepass")
         digest.update(len(raw).to_bytes(8) + raw)
     return digest.digest()

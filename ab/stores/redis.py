@@ -20,6 +20,7 @@ from ab import definition
 from ab.errors import StaleRevision, StoreAway
 from ab.events import Event, from_json, to_json
 from ab.flags import Flag, check_layers
+from ab.offers import LIVE_S, Offers
 from ab.rollup import Cell, Counts, differences
 from ab.store import Version
 from tabwright.errors import ConfigError
@@ -27,6 +28,7 @@ from tabwright.errors import ConfigError
 _FLAGS = "tabwright:flags"
 _HISTORY = "tabwright:flags:history"
 _EVENTS = "tabwright:events"
+_GATEWAYS = "tabwright:gateways"
 _CELLS = "tabwright:cells"
 _SUGGESTION = "tabwright:suggestion:"
 _USER = "tabwright:user:"
@@ -93,6 +95,21 @@ class RedisStore:
         return [
             _version(entry[b"version"]) for _, entry in entries if entry[b"key"] == key.encode()
         ]
+
+    def announce(self, gateway: str, offers: Offers, at: float) -> None:
+        """Keep what a running gateway can obey."""
+        with _asking():
+            for name, said in self._db.hgetall(_GATEWAYS).items():
+                if json.loads(said)[0] < at - LIVE_S:
+                    self._db.hdel(_GATEWAYS, name)
+            self._db.hset(_GATEWAYS, gateway, json.dumps([at, offers]))
+
+    def gateways(self, since: float) -> dict[str, Offers]:
+        """What gateways have said after `since`."""
+        with _asking():
+            found = self._db.hgetall(_GATEWAYS)
+        rows = {name.decode(): json.loads(said) for name, said in found.items()}
+        return {name: offers for name, (at, offers) in rows.items() if at > since}
 
     def append(self, events: Sequence[Event]) -> int:
         """Keep the events whose ids are new; tell how many they were."""

@@ -6,6 +6,7 @@ power cut; several processes may share the file. Read `SqliteStore` first.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from ab import definition
 from ab.errors import StaleRevision, StoreAway
 from ab.events import Event, from_json, to_json
 from ab.flags import Flag, check_layers
+from ab.offers import LIVE_S, Offers
 from ab.rollup import Cell, Counts, differences
 from ab.store import Version
 from tabwright.errors import ConfigError
@@ -25,6 +27,7 @@ _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS flag_version (
   key TEXT, revision INTEGER, at REAL, who TEXT, why TEXT, body TEXT,
   PRIMARY KEY (key, revision));
+CREATE TABLE IF NOT EXISTS gateway (name TEXT PRIMARY KEY, at REAL, offers TEXT);
 CREATE TABLE IF NOT EXISTS event (
   id TEXT PRIMARY KEY, suggestion TEXT, user TEXT, body TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS event_suggestion ON event (suggestion);
@@ -96,6 +99,19 @@ class SqliteStore:
         query = "SELECT * FROM flag_version WHERE key = ? ORDER BY revision"
         with self._reading() as db:
             return [_version(row) for row in db.execute(query, (key,))]
+
+    def announce(self, gateway: str, offers: Offers, at: float) -> None:
+        """Keep what a running gateway can obey."""
+        with self._writing() as db:
+            db.execute("DELETE FROM gateway WHERE at < ?", (at - LIVE_S,))
+            row = (gateway, at, json.dumps(offers))
+            db.execute("INSERT OR REPLACE INTO gateway VALUES (?, ?, ?)", row)
+
+    def gateways(self, since: float) -> dict[str, Offers]:
+        """What gateways have said after `since`."""
+        query = "SELECT name, offers FROM gateway WHERE at > ?"
+        with self._reading() as db:
+            return {name: json.loads(said) for name, said in db.execute(query, (since,))}
 
     def append(self, events: Sequence[Event]) -> int:
         """Keep the events whose ids are new; tell how many they were."""

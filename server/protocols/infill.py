@@ -9,6 +9,7 @@ Slots, `n_indent` and `t_max_prompt_ms` are accepted and not acted on. Read
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
@@ -186,7 +187,7 @@ class LlamaCpp:
         if body.n_predict == 0:
             warm = Suggestion("", Finish.LENGTH)
             return JsonResponse(self._shown(body, request, running, 0, [warm]))
-        choices = list(spread([request], count))
+        choices = list(spread([replace(request, model=body.model)], count))
         reception = self._gateway.reception
         if not body.stream:
             return Answer(

@@ -300,7 +300,8 @@ class Native:
         return {
             "id": running.request_id,
             "request_id": running.alias,
-            "model": self._gateway.artifact.name,
+            "model": running.model,
+            "variants": {flag.lstrip("!"): name for flag, name in running.variants.items()},
             "source": running.source,
             "choices": _rows(said, texts=texts),
             "usage": usage_body(usage),
@@ -326,4 +327,11 @@ def _wishes(body: SuggestionBody, before: Wishes) -> Wishes:
     given = body.eagerness.model_dump(exclude_none=True) if body.eagerness else {}
     eagerness = replace(before.eagerness, **given)
     typeahead = before.typeahead if body.typeahead is None else body.typeahead
-    return replace(before, eagerness=eagerness, postprocess=version, typeahead=typeahead)
+    asked = {"postprocess"} if body.postprocess is not None else set()
+    return replace(
+        before,
+        eagerness=eagerness,
+        postprocess=version,
+        typeahead=typeahead,
+        asked=before.asked | asked | ({"lines"} & set(given)),
+    )

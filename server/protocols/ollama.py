@@ -222,6 +222,7 @@ class Ollama:
             suffix=body.suffix,
             sampling=sampling,
             stop=stop_strings(options.stop),
+            model=(body.model or "").removesuffix(_LATEST) or None,
         )
         return understood(request, self._gateway.artifact)
 

@@ -179,23 +179,25 @@ class OpenAI:
         return JsonResponse({"cancelled": cancelled})
 
     async def models(self, call: Call) -> JsonResponse:
-        """List the one model."""
+        """List the models, the default one first."""
         del call
-        return JsonResponse({"object": "list", "data": [self._card()]})
+        names = self._gateway.completer.models.models
+        return JsonResponse({"object": "list", "data": [self._card(name) for name in names]})
 
     async def model(self, call: Call) -> JsonResponse:
         """Describe one model."""
         self._gateway.check_model(call.path_params["model"])
-        return JsonResponse(self._card())
+        return JsonResponse(self._card(call.path_params["model"]))
 
-    def _card(self) -> Mapping[str, Any]:
+    def _card(self, name: str) -> Mapping[str, Any]:
+        engine = self._gateway.completer.models.models[name].engine
         return {
-            "id": self._gateway.artifact.name,
+            "id": name,
             "object": "model",
             "created": self._started,
             "owned_by": "tabwright",
-            "root": self._gateway.artifact.name,
-            "max_model_len": self._gateway.max_context,
+            "root": engine.artifact.name,
+            "max_model_len": engine.max_context,
         }
 
     def _sampling(self, body: CompletionBody, alternatives: bool) -> SamplingParams:
@@ -215,7 +217,9 @@ class OpenAI:
             alternatives=(body.logprobs or 0) if alternatives else 0,
             prompt_logprobs=bool(body.echo) and body.logprobs is not None,
         )
-        for field in sorted(sampling.asked() & self._gateway.completer.engine.refuses):
+        for field in sorted(
+            sampling.asked() & self._gateway.completer.models.default.engine.refuses
+        ):
             name = _WIRE_NAMES.get(field, field)
             raise InvalidRequest(name, getattr(body, name), REFUSAL)
         return sampling

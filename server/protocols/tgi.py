@@ -106,7 +106,7 @@ class Tgi:
             answer = {"generated_text": _full(body.inputs, parameters) + text}
             if not parameters.details:
                 return answer
-            tokens = [token for piece in pieces for token in self._tokens(piece)]
+            tokens = [token for piece in pieces for token in self._tokens(piece, running)]
             details = _details(pieces[-1], choice) | {"prefill": [], "tokens": tokens}
             return answer | {"details": details}
 
@@ -182,8 +182,8 @@ class Tgi:
             "special": ended and not piece.text,
         }
 
-    def _tokens(self, piece: Suggestion) -> list[Mapping[str, Any]]:
-        decode = self._gateway.artifact.tokenizer.decode
+    def _tokens(self, piece: Suggestion, running: Running) -> list[Mapping[str, Any]]:
+        decode = self._gateway.completer.models.of(running).engine.artifact.tokenizer.decode
         return [
             {"id": token_id, "text": decode([token_id]), "logprob": logprob, "special": False}
             for token_id, logprob in zip(piece.ids, piece.logprobs, strict=True)

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -89,10 +89,12 @@ def live_gateway(
     engine: str = "scripted",
     *,
     options: Mapping[str, object] | None = None,
+    others: Mapping[str, Mapping[str, object]] | None = None,
     wrap: Callable[[ASGIApp], ASGIApp] | None = None,
     **settings: Any,
 ) -> Iterator[LiveGateway]:
-    """Serve `artifact` for the length of the block. `wrap` puts a middleware around the app.
+    """Serve `artifact` for the length of the block. others: options of scripted engines of further
+    models, by name. `wrap` puts a middleware around the app.
 
     What the scripted engine recites fits no cursor, so it comes raw unless a test asks otherwise.
     """
@@ -102,13 +104,17 @@ def live_gateway(
     chosen = ServerSettings.model_validate({"port": 0, "engine": engine} | raw | settings)
 
     async def serve() -> None:
-        async with (
-            load_engine(
-                engine, artifact, **(chosen.engine_options() | dict(options or {}))
-            ) as running,
-            anyio.create_task_group() as tasks,
-        ):
-            app = create_app(running, chosen, tasks)
+        async with AsyncExitStack() as stack:
+            running, *rest = [
+                await stack.enter_async_context(load_engine(kind, artifact, **given))
+                for kind, given in (
+                    (engine, chosen.engine_options() | dict(options or {})),
+                    *(("scripted", dict(given)) for given in (others or {}).values()),
+                )
+            ]
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            further = dict(zip(others or {}, rest, strict=True))
+            app = create_app(running, chosen, tasks, others=further)
             inflight = app.state.gateway.reception.inflight
             outer: Any = wrap(app) if wrap else app
 

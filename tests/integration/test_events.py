@@ -98,6 +98,7 @@ def test_the_life_of_a_suggestion_is_written_down(told: Told) -> None:
         "language": "python",
         "model": "tiny",
         "source": "engine",
+        "variants": "",
     }
     assert asked["outcome"] == "ok"
     assert 0 <= asked["wait_ms"] <= asked["first_token_ms"] <= asked["total_ms"]

@@ -46,6 +46,7 @@ def test_an_event_is_one_line_with_the_fields_of_its_kind(tmp_path: Path) -> Non
             "language": "python",
             "model": "tiny",
             "source": "engine",
+            "variants": "",
         },
         "reported_by": "native",
         "joined": True,

@@ -72,7 +72,7 @@ def at(prefix: str, **fields: Any) -> CompletionRequest:
 
 
 def running(**fields: Any) -> Running:
-    return Running("id", "openai", **fields)
+    return Running("id", "openai", **{"wishes": Wishes(speculate=True)} | fields)
 
 
 async def ask(
