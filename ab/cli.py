@@ -100,6 +100,7 @@ def _add_report(verbs: Any) -> None:
     verb.add_argument("--until", type=_day, help="last day (default: today)")
     verb.add_argument("--before", type=int, default=14, help="days before that reduce noise (14)")
     verb.add_argument("--weights", default="1:1", help="planned users of the two (default: 1:1)")
+    verb.add_argument("--flag", default="", help="compare variants of this flag, not models")
     verb.add_argument("--language", default="", help="of this language only")
     verb.add_argument("--editor", default="", help="of this protocol only")
     verb.add_argument(
@@ -179,7 +180,7 @@ def _report(args: argparse.Namespace) -> int:
         raise ConfigError("--since, --until, --before: give days in order, and none below zero")
     question = Question(
         args.control, args.candidate, args.since, until, args.before, _weights(args.weights),
-        args.language, args.editor, args.weighting,
+        args.language, args.editor, args.flag, args.weighting,
     )  # fmt: skip
     with closing(open_store(args.address(args))) as store:
         report = build(store.cells(), question)

@@ -2,7 +2,7 @@
 
 The file is the gateway's (docs/events.md); what experiments do not need is not kept. The variant of
 a suggestion is the model that made it, its editor the protocol, its user the named person or else
-the API key.
+the API key. `arms` are the variants of flags it was made under, like `model=new&lines=one`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -18,7 +18,9 @@ from ab.errors import InvalidEvent
 
 MAX_LINE = 65_536
 SKEW_S = 300.0  # how far an editor's clock may be ahead
+FAILURES = frozenset({"busy", "unavailable", "broken"})  # outcomes that an operator must act on
 _TEXT_CHARS = 200
+_ARMS_CHARS = 4_000
 
 
 class Kind(StrEnum):
@@ -30,14 +32,17 @@ class Kind(StrEnum):
     ACCEPTED = "accepted"
     DISMISSED = "dismissed"
     RETAINED = "retained"
+    INFERRED = "inferred"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event. id: equal for equal events. at: seconds since 1970. What is not known is empty.
 
-    chars: of ACCEPTED. total_ms: of REQUESTED. explicit: of DISMISSED. retained_share: how much
-    still stands after_s seconds after it was accepted.
+    chars, part: of ACCEPTED, and chars of INFERRED: that it was accepted, told by the text of the
+    next request and by nobody. failed, source and the times: of REQUESTED. shown_ms: how long it
+    had been shown. explicit: of DISMISSED; None: nobody knows. retained_share: how much still
+    stands after_s seconds after it was accepted.
     """
 
     id: str
@@ -48,11 +53,22 @@ class Event:
     variant: str = ""
     language: str = ""
     editor: str = ""
+    arms: str = ""
     chars: int = 0
+    part: str = ""
+    failed: bool = False
+    source: str = ""
+    wait_ms: float | None = None
+    first_token_ms: float | None = None
     total_ms: float | None = None
-    explicit: bool = False
+    shown_ms: float | None = None
+    explicit: bool | None = None
     after_s: float | None = None
     retained_share: float | None = None
+
+
+_FIELDS = tuple(field.name for field in fields(Event))
+_DEFAULTS = {field.name: field.default for field in fields(Event) if field.default is not MISSING}
 
 
 def read_line(line: str | bytes, now: float) -> Event:
@@ -76,7 +92,7 @@ def read_line(line: str | bytes, now: float) -> Event:
     if at is None or not 0 < at <= now + SKEW_S:
         raise InvalidEvent("at", wanted[1], "give seconds since 1970, not in the future")
     return Event(
-        id=_text(given, "id"),
+        id=event_id(_text(given, "id"), _text(about, "key"), _text(given, "reported_by")),
         kind=kind,
         at=at,
         suggestion=_text(about, "id"),
@@ -84,17 +100,30 @@ def read_line(line: str | bytes, now: float) -> Event:
         variant=_text(about, "model"),
         language=_text(about, "language"),
         editor=_text(about, "protocol"),
+        arms=_text(about, "variants", _ARMS_CHARS),
         chars=int(_number(given, "chars", 0) or 0),
+        part=_text(given, "part"),
+        failed=_text(given, "outcome") in FAILURES,
+        source=_text(about, "source"),
+        wait_ms=_number(given, "wait_ms", None),
+        first_token_ms=_number(given, "first_token_ms", None),
         total_ms=_number(given, "total_ms", None),
-        explicit=given.get("explicit") is True,
+        shown_ms=_number(given, "shown_ms", None),
+        explicit=explicit if isinstance(explicit := given.get("explicit"), bool) else None,
         after_s=_number(given, "after_s", None),
         retained_share=_number(given, "retained_share", None, most=1),
     )
 
 
+def event_id(told: str, key: str, reported_by: str) -> str:
+    """The id of an event among those of everybody: editors choose theirs without knowing others."""
+    return f"{key}/{told}" if key and reported_by else told
+
+
 def to_json(event: Event) -> str:
-    """Write an event for a store."""
-    return json.dumps({k: v for k, v in asdict(event).items() if v not in ("", None)})
+    """Write an event for a store; what is as it is without being said is left out."""
+    fields = {name: getattr(event, name) for name in _FIELDS}
+    return json.dumps({k: v for k, v in fields.items() if v != _DEFAULTS.get(k, ...)})
 
 
 def from_json(text: str | bytes) -> Event:
@@ -103,10 +132,10 @@ def from_json(text: str | bytes) -> Event:
     return Event(**{**fields, "kind": Kind(fields["kind"])})
 
 
-def _text(given: Mapping[str, Any], name: str) -> str:
+def _text(given: Mapping[str, Any], name: str, most: int = _TEXT_CHARS) -> str:
     value = given.get(name) or ""
-    if not isinstance(value, str) or len(value) > _TEXT_CHARS or not value.isprintable():
-        raise InvalidEvent(name, value, f"give up to {_TEXT_CHARS} printable characters")
+    if not isinstance(value, str) or len(value) > most or not value.isprintable():
+        raise InvalidEvent(name, value, f"give up to {most} printable characters")
     return value
 
 

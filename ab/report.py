@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from ab.acceptance import User, Weighting, compare
-from ab.rollup import Cell, Counts
+from ab.rollup import Cell, Counts, arm_of
 from ab.significance import always_valid, always_valid_p, holm, mismatch_p
 
 MISMATCH = 0.001  # below it the split is not what was planned
@@ -46,7 +46,8 @@ class Question:
     """Which variants are compared, from since up to until, both included.
 
     before: days before since that are used to take noise away. weights: planned users of control
-    and candidate.
+    and candidate. flag: whose variants they are; without one they are names of models. Who has
+    theirs by an override is not in it.
     """
 
     control: str
@@ -57,6 +58,7 @@ class Question:
     weights: tuple[float, float] = (1.0, 1.0)
     language: str = ""
     editor: str = ""
+    flag: str = ""
     weighting: Weighting = Weighting.USERS
     alpha: float = 0.05
 
@@ -103,8 +105,8 @@ def build(cells: Iterable[tuple[Cell, Counts]], question: Question) -> Report:
             nameless += counts.requested
         elif date.fromisoformat(cell.day) < question.since:
             before[cell.user] = _sum(before.get(cell.user), counts)
-        elif cell.variant in now:
-            arm = now[cell.variant]
+        elif (variant := _variant(cell, question.flag)) in now:
+            arm = now[variant]
             arm[cell.user] = _sum(arm.get(cell.user), counts)
     control, candidate = now[question.control], now[question.candidate]
     both = control.keys() & candidate.keys()
@@ -113,6 +115,10 @@ def build(cells: Iterable[tuple[Cell, Counts]], question: Question) -> Report:
     rows = _rows(arms, before, question)
     missing = [name for name in METRICS if name not in {row.metric for row in rows}]
     return Report(sizes, len(both), nameless, mismatch_p(sizes, question.weights), rows, missing)
+
+
+def _variant(cell: Cell, flag: str) -> str | None:
+    return arm_of(cell.arms, flag) if flag else cell.variant
 
 
 def _wanted(

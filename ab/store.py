@@ -85,6 +85,29 @@ class EventLog(Protocol):
             StoreAway: they may not be kept; send them again.
         """
 
+    def enqueue(self, events: Sequence[Event]) -> None:
+        """Keep the events as `append` does, but quickly: some count only after `count`.
+
+        Raises:
+            StoreAway: they may not be kept; send them again.
+        """
+
+    def count(self, worker: str, idle_s: float = 60.0) -> int:
+        """Count some of what was enqueued; tell how many events, 0 when there are no more.
+
+        What another worker took and did not finish within `idle_s` is counted, too.
+
+        Raises:
+            StoreAway: it does not answer.
+        """
+
+    def events(self) -> Iterator[Event]:
+        """Everything that is kept, in no order.
+
+        Raises:
+            StoreAway: it does not answer.
+        """
+
     def cells(self) -> Iterator[tuple[Cell, Counts]]:
         """Everything counted, in no order.
 

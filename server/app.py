@@ -26,6 +26,8 @@ from server.caller import Caller
 from server.completer import Completer
 from server.door import Door, Forbidden, Unauthorized
 from server.event_file import EventFile
+from server.event_spool import Spool
+from server.event_store import StoredEvents
 from server.event_stream import JsonResponse, Problem, Reception, problem_response
 from server.flag_watch import FlagWatch
 from server.gateway import (
@@ -47,7 +49,7 @@ from server.protocols import PROTOCOLS
 from server.readiness import Readiness
 from server.settings import ServerSettings
 from server.suggestions import Suggestions
-from server.telemetry import EventQueue, Telemetry, Uncollected
+from server.telemetry import EventQueue, EventStore, Telemetry, Uncollected
 from server.typeahead import TypeAhead, TypeAheadLimits
 from server.visits import Visit, Visits, answered
 from tabwright import __version__
@@ -190,10 +192,17 @@ def _typeahead(
 
 
 def _telemetry(settings: ServerSettings, tasks: TaskGroup) -> Telemetry:
-    if settings.events_file is None:
+    store: EventStore
+    if settings.store is not None:
+        spool = Spool(settings.spool_dir, settings.spool_mb << 20)
+        store = stored = StoredEvents(settings.store, spool)
+        tasks.start_soon(stored.follow)
+    elif settings.events_file is not None:
+        store = EventFile(settings.events_file, settings.events_file_mb << 20)
+    else:
         return Uncollected()
     queue = EventQueue()
-    tasks.start_soon(queue.drain, EventFile(settings.events_file, settings.events_file_mb << 20))
+    tasks.start_soon(queue.drain, store)
     return queue
 
 

@@ -156,9 +156,9 @@ class Metrics:
         """Count one report about a suggestion that is not known here."""
         self._unjoined.labels(protocol).inc()
 
-    def event_dropped(self) -> None:
-        """Count one event that there was no room for."""
-        self._dropped.inc()
+    def event_dropped(self, number: int = 1) -> None:
+        """Count events that there was no room for."""
+        self._dropped.inc(number)
 
     def watch(
         self,

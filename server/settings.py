@@ -95,6 +95,11 @@ class ServerSettings(BaseModel):
         description="where flags are read and events kept: a file, or redis://host:port/number; "
         "none: neither",
     )
+    spool_dir: Path = Field(
+        default=Path("tabwright-spool"),
+        description="folder where events wait while the store is away",
+    )
+    spool_mb: int = Field(default=1024, ge=1, description="size that they may have there")
     cohorts: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_from_json)] = Field(
         default={},
         description="groups that flags may go by, each a list of users; a user is in one at most",
@@ -307,6 +312,12 @@ class ServerSettings(BaseModel):
         if twice := sorted({user for user in users if users.count(user) > 1}):
             raise ValueError(f"{twice[0]!r} is in two cohorts; leave it in one")
         return cohorts
+
+    @model_validator(mode="after")
+    def _one_place_for_events(self) -> ServerSettings:
+        if self.store is not None and self.events_file is not None:
+            raise ValueError("events go to the store or to events_file; leave out one of them")
+        return self
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> ServerSettings:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -20,7 +21,7 @@ from server.fingerprint import fingerprint
 from server.inflight import Running
 from server.metrics import Metrics, RequestOutcome
 from server.model_choice import variants_text
-from server.telemetry import EventKind, Suggested, SuggestionEvent, Telemetry
+from server.telemetry import EventKind, EventsFull, Suggested, SuggestionEvent, Telemetry
 from server.wire import latency_ms
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ class Receipt(StrEnum):
     COUNTED = "counted"
     UNKNOWN = "unknown"
     REPEATED = "repeated"
-    REFUSED = "refused"
 
 
 class Suggestions:
@@ -87,35 +87,49 @@ class Suggestions:
             kind = EventKind.RETURNED_EMPTY
             self._record(SuggestionEvent(f"{suggested.id}/{kind}", kind, asked.at, suggested))
 
-    def report(self, event: SuggestionEvent, caller: Caller) -> Receipt:
-        """Record what an editor says; of `event.suggestion` it gives the id only."""
-        seen = (caller.owner, event.id)
-        if seen in self._seen:
-            return Receipt.REPEATED
+    async def report(self, events: Sequence[SuggestionEvent], caller: Caller) -> Counter[Receipt]:
+        """Record what an editor says; of `event.suggestion` it gives the id only.
+
+        Returns when the events are kept, and says how many had which receipt.
+
+        Raises:
+            EventsFull: they are not; all of them may come again.
+        """
+        fresh: dict[str, SuggestionEvent] = {}
+        for event in events:
+            if (caller.owner, event.id) not in self._seen:
+                fresh.setdefault(event.id, self._completed(event, caller))
+        try:
+            await self._telemetry.keep(list(fresh.values()))
+        except EventsFull:
+            self._metrics.event_dropped(len(fresh))
+            raise
+        receipts = Counter({Receipt.REPEATED: len(events) - len(fresh)})
+        for event in fresh.values():
+            self._seen.put((caller.owner, event.id), None)
+            self._metrics.editor_event(event.kind, event.reported_by)
+            if not event.joined:
+                self._metrics.unjoined(event.reported_by)
+            receipts[Receipt.COUNTED if event.joined else Receipt.UNKNOWN] += 1
+        return receipts
+
+    def find(self, caller: Caller, prefix: str, suffix: str, accepted: str) -> str | None:
+        """The latest suggestion to this caller from which `accepted` may come."""
+        return self._marks.get((caller.owner, fingerprint(prefix, suffix, accepted)))
+
+    def _completed(self, event: SuggestionEvent, caller: Caller) -> SuggestionEvent:
         known = self._known.get((caller.owner, event.suggestion.id))
         told = known or replace(event.suggestion, key=caller.key, user=caller.user)
-        event = replace(event, suggestion=told, joined=known is not None)
-        if not self._record(event):
-            return Receipt.REFUSED
-        self._seen.put(seen, None)
-        self._metrics.editor_event(event.kind, event.reported_by)
         logger.debug(
             "editor event",
             extra={
                 "kind": event.kind.value,
                 "suggestion": told.id,
                 "reported_by": event.reported_by,
-                "joined": event.joined,
+                "joined": known is not None,
             },
         )
-        if known is not None:
-            return Receipt.COUNTED
-        self._metrics.unjoined(event.reported_by)
-        return Receipt.UNKNOWN
-
-    def find(self, caller: Caller, prefix: str, suffix: str, accepted: str) -> str | None:
-        """The latest suggestion to this caller from which `accepted` may come."""
-        return self._marks.get((caller.owner, fingerprint(prefix, suffix, accepted)))
+        return replace(event, suggestion=told, joined=known is not None)
 
     def _record(self, event: SuggestionEvent) -> bool:
         taken = self._telemetry.record(event)

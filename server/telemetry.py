@@ -1,9 +1,10 @@
 """What became of suggestions, as events for whoever keeps them: the seam, and its bounded queue.
 
 An event says who was suggested what kind of thing, where it came from and what the editor reports
-of it; nothing of anybody's code is in it. The queue never makes a request wait: it takes an event
-at once or says that it is full. A task drains it into a store (`server.event_file`), which may be
-away for a while. Where events come from: `server.suggestions`.
+of it; nothing of anybody's code is in it. The queue never makes a completion wait: it takes an
+event at once or says that it is full. Who reports events waits until they are kept. A task drains
+it into a store (`server.event_file`, `server.event_store`), which may be away for a while. Where
+events come from: `server.suggestions`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from tabwright.errors import Busy
 logger = logging.getLogger(__name__)
 
 _QUEUE = 16_384  # about ten megabytes; a store that is away has so long to come back
+_BATCH = 2_000
 _RETRY_S = 1.0
 
 
 class EventKind(StrEnum):
-    """What happened to a suggestion. The first two the gateway knows, the others editors report."""
+    """What happened to a suggestion.
+
+    The first two the gateway knows, the last one it infers, the others editors report.
+    """
 
     REQUESTED = "requested"
     RETURNED_EMPTY = "returned_empty"
@@ -34,6 +39,7 @@ class EventKind(StrEnum):
     ACCEPTED = "accepted"
     DISMISSED = "dismissed"
     RETAINED = "retained"
+    INFERRED = "inferred"
 
 
 REPORTED = (EventKind.SHOWN, EventKind.ACCEPTED, EventKind.DISMISSED, EventKind.RETAINED)
@@ -48,7 +54,7 @@ class Part(StrEnum):
 
 
 class EventsFull(Busy):
-    """No event can be taken before some have been stored."""
+    """No event can be kept now; the same ones may come again, and count once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,13 @@ class Telemetry(Protocol):
     def record(self, event: SuggestionEvent) -> bool:
         """Take one event without waiting; False: there was no room for it."""
 
+    async def keep(self, events: Sequence[SuggestionEvent]) -> None:
+        """Take events and return when they are kept.
+
+        Raises:
+            EventsFull: not all of them are.
+        """
+
 
 class EventStore(Protocol):
     """Keeps events."""
@@ -129,59 +142,116 @@ class Uncollected:
         del event
         return True
 
+    async def keep(self, events: Sequence[SuggestionEvent]) -> None:
+        """Take events."""
+
+
+class _Ticket:
+    """Waits until the last of some events is kept, or cannot be."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._over = anyio.Event()
+        self.reason = ""
+
+    def kept(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._over.set()
+
+    def failed(self, reason: str) -> None:
+        self.reason = reason
+        self._over.set()
+
+    async def wait(self) -> None:
+        await self._over.wait()
+
+
+_Item = tuple[SuggestionEvent, _Ticket | None]
+
 
 class EventQueue:
     """Events on their way to a store."""
 
     def __init__(self, room: int = _QUEUE) -> None:
         """Hold at most `room` events."""
-        self._send, self._receive = anyio.create_memory_object_stream[SuggestionEvent](room)
+        self._send, self._receive = anyio.create_memory_object_stream[_Item](room)
+        self._room = room
 
     def record(self, event: SuggestionEvent) -> bool:
         """Take one event without waiting; False: the queue is full."""
         try:
-            self._send.send_nowait(event)
+            self._send.send_nowait((event, None))
         except anyio.WouldBlock:
             return False
         return True
 
+    async def keep(self, events: Sequence[SuggestionEvent]) -> None:
+        """Take events and return when the store has them."""
+        if not events:
+            return
+        if self._send.statistics().current_buffer_used + len(events) > self._room:
+            raise EventsFull("events cannot be stored fast enough; send all of them again")
+        ticket = _Ticket(len(events))
+        for event in events:
+            self._send.send_nowait((event, ticket))
+        await ticket.wait()
+        if ticket.reason:
+            raise EventsFull(
+                f"events cannot be stored now ({ticket.reason}); send all of them again",
+                retry_after_s=5.0,
+            )
+
     async def drain(self, store: EventStore) -> None:
         """Hand everything to `store` until cancelled, and what is left then; close the store."""
-        batch: list[SuggestionEvent] = []
+        batch: list[_Item] = []
         try:
             while True:
                 batch = [await self._receive.receive(), *self._waiting()]
                 await _keep(store, batch)
                 batch = []
         finally:
-            self._last(store, [*batch, *self._waiting()])
+            self._last(store, [*batch, *self._waiting(self._room)])
 
-    def _waiting(self) -> list[SuggestionEvent]:
-        found = []
+    def _waiting(self, most: int = _BATCH) -> list[_Item]:
+        found: list[_Item] = []
         try:
-            while True:
+            while len(found) < most:
                 found.append(self._receive.receive_nowait())
         except anyio.WouldBlock:
-            return found
+            pass
+        return found
 
-    def _last(self, store: EventStore, events: Sequence[SuggestionEvent]) -> None:
+    def _last(self, store: EventStore, events: Sequence[_Item]) -> None:
         try:
             if events:
-                store.append(events)
+                store.append([event for event, _ in events])
+            _tell(events)
         except OSError as error:
             logger.error("events are lost", extra={"events": len(events), "reason": error.strerror})
+            _tell(events, str(error.strerror))
         finally:
             store.close()
             self._send.close()
             self._receive.close()
 
 
-async def _keep(store: EventStore, events: Sequence[SuggestionEvent]) -> None:
-    """Store events, again and again while the store is away."""
+def _tell(items: Sequence[_Item], reason: str = "") -> None:
+    for _, ticket in items:
+        if ticket is not None:
+            if reason:
+                ticket.failed(reason)
+            else:
+                ticket.kept()
+
+
+async def _keep(store: EventStore, items: Sequence[_Item]) -> None:
+    """Store events, again and again while the store is away; who waits is told the first time."""
     away = False
     while True:
         try:
-            await anyio.to_thread.run_sync(store.append, events)
+            await anyio.to_thread.run_sync(store.append, [event for event, _ in items])
+            _tell(items)
             if away:
                 logger.info("events are stored again")
             return
@@ -189,4 +259,5 @@ async def _keep(store: EventStore, events: Sequence[SuggestionEvent]) -> None:
             if not away:
                 logger.error("events wait for their store", extra={"reason": error.strerror})
             away = True
+            _tell(items, str(error.strerror))
         await anyio.sleep(_RETRY_S)

@@ -1,17 +1,17 @@
 """Flags and events in Redis, for several machines.
 
 Hashes hold the newest flags, the events of each suggestion and the counts of each cell; streams
-hold what happened, in order: versions of flags with their text, and for followers the ids of
-events, without anything about a person. A write watches what it read and is tried again when
-somebody was faster. What Redis has acknowledged is as safe as its own settings make it
-(`appendonly yes`, `appendfsync always` to lose nothing).
+hold what happened, in order: versions of flags with their text, and events that are not counted
+yet, which a consumer group works on. A write watches what it read and is tried again when somebody
+was faster. What Redis has acknowledged is as safe as its own settings make it (`appendonly yes`,
+`appendfsync always` to lose nothing).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -27,13 +27,14 @@ from tabwright.errors import ConfigError
 
 _FLAGS = "tabwright:flags"
 _HISTORY = "tabwright:flags:history"
-_EVENTS = "tabwright:events"
+_INBOX = "tabwright:inbox"
+_GROUP = "counting"
 _GATEWAYS = "tabwright:gateways"
 _CELLS = "tabwright:cells"
 _SUGGESTION = "tabwright:suggestion:"
 _USER = "tabwright:user:"
 _CELL = "tabwright:cell:"
-_KEPT = 1_000_000  # entries of the stream for followers
+_ENTRIES = 4  # of the inbox that are counted at a time
 _TRIES = 50
 _TIMEOUT_S = 5.0
 
@@ -130,12 +131,51 @@ class RedisStore:
                 after[event.suggestion][event.id] = event
                 pipe.hset(_SUGGESTION + event.suggestion, event.id, to_json(event))
                 pipe.sadd(_USER + event.user, event.suggestion)
-                entry = {"suggestion": event.suggestion, "event": event.id}
-                pipe.xadd(_EVENTS, entry, maxlen=_KEPT, approximate=True)
             _add(pipe, before, after)
 
         self._watching([_SUGGESTION + name for name in touched], write)
         return len(added)
+
+    def enqueue(self, events: Sequence[Event]) -> None:
+        """Keep the events in a stream until somebody counts them."""
+        if events:
+            with _asking():
+                self._db.xadd(_INBOX, {"events": "\n".join(map(to_json, events))})
+
+    def count(self, worker: str, idle_s: float = 60.0) -> int:
+        """Count a few entries of the stream, those first whose worker has died."""
+        with _asking():
+            entries = self._entries(worker, round(idle_s * 1000))
+        if not entries:
+            return 0
+        events = [from_json(line) for _, entry in entries for line in entry[b"events"].splitlines()]
+        self.append(events)
+        ids = [name for name, _ in entries]
+        with _asking(), self._db.pipeline() as pipe:
+            pipe.xack(_INBOX, _GROUP, *ids)
+            pipe.xdel(_INBOX, *ids)
+            pipe.execute()
+        return len(events)
+
+    def _entries(self, worker: str, idle_ms: int) -> Sequence[Any]:
+        try:
+            _, old, _ = self._db.xautoclaim(_INBOX, _GROUP, worker, idle_ms, count=_ENTRIES)
+            if old:
+                return [row for row in old if row[1]]  # without a body it was counted meanwhile
+            new = self._db.xreadgroup(_GROUP, worker, {_INBOX: ">"}, count=_ENTRIES)
+        except redis.ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+            with suppress(redis.ResponseError):  # somebody else has made it meanwhile
+                self._db.xgroup_create(_INBOX, _GROUP, "0", mkstream=True)
+            return self._entries(worker, idle_ms)
+        return new[0][1] if new else []
+
+    def events(self) -> Iterator[Event]:
+        """Everything that is kept and counted."""
+        with _asking():
+            for name in self._db.scan_iter(_SUGGESTION + "*", count=1000):
+                yield from map(from_json, self._db.hvals(name))
 
     def cells(self) -> Iterator[tuple[Cell, Counts]]:
         """Everything counted."""
@@ -150,6 +190,8 @@ class RedisStore:
 
     def purge(self, user: str) -> int:
         """Erase the suggestions of a user."""
+        while self.count("purge", 0.0):
+            pass
         with _asking():
             theirs = [name.decode() for name in self._db.smembers(_USER + user)]
 

@@ -22,8 +22,9 @@ from ab.rollup import Cell, Counts, differences
 from ab.store import Version
 from tabwright.errors import ConfigError
 
+_ROWS = 10_000
 _WAIT_S = 10.0  # for another process that writes
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS flag_version (
   key TEXT, revision INTEGER, at REAL, who TEXT, why TEXT, body TEXT,
   PRIMARY KEY (key, revision));
@@ -32,10 +33,12 @@ CREATE TABLE IF NOT EXISTS event (
   id TEXT PRIMARY KEY, suggestion TEXT, user TEXT, body TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS event_suggestion ON event (suggestion);
 CREATE INDEX IF NOT EXISTS event_user ON event (user);
+"""
+_CELLS = f"""
 CREATE TABLE IF NOT EXISTS cell (
-  {", ".join(f"{name} TEXT" for name in Cell._fields)},
-  {", ".join(f"{name} INTEGER" for name in Counts._fields)},
-  PRIMARY KEY ({", ".join(Cell._fields)})) WITHOUT ROWID;
+  {", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in Cell._fields)},
+  {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in Counts._fields)},
+  PRIMARY KEY ({", ".join(Cell._fields)})) WITHOUT ROWID
 """
 _ADD = (
     f"INSERT INTO cell VALUES ({', '.join('?' * (len(Cell._fields) + len(Counts._fields)))})"
@@ -66,6 +69,7 @@ class SqliteStore:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.executescript(_SCHEMA)
+            _make_cells(self._db)
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"store: {address} cannot be used: {error}") from None
 
@@ -127,6 +131,22 @@ class SqliteStore:
                 _add(db, differences(before, after).items())
         return added
 
+    def enqueue(self, events: Sequence[Event]) -> None:
+        """Keep the events; they count at once."""
+        self.append(events)
+
+    def count(self, worker: str, idle_s: float = 60.0) -> int:
+        """Find nothing to do."""
+        del worker, idle_s
+        return 0
+
+    def events(self) -> Iterator[Event]:
+        """Everything that is kept, as of now."""
+        with self._reading() as db:
+            bodies = db.execute("SELECT body FROM event")
+            while rows := bodies.fetchmany(_ROWS):
+                yield from (from_json(row[0]) for row in rows)
+
     def cells(self) -> Iterator[tuple[Cell, Counts]]:
         """Everything counted."""
         size = len(Cell._fields)
@@ -172,6 +192,21 @@ class SqliteStore:
             finally:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
+
+
+def _make_cells(db: sqlite3.Connection) -> None:
+    """Make the table of counts; one that counts less, of an older release, is taken over."""
+    wanted = [*Cell._fields, *Counts._fields]
+    db.execute("BEGIN IMMEDIATE")
+    there = [row[1] for row in db.execute("PRAGMA table_info(cell)")]
+    if there and there != wanted:
+        db.execute("ALTER TABLE cell RENAME TO cell_before")
+        db.execute(_CELLS)
+        names = ", ".join(name for name in there if name in wanted)
+        db.execute(f"INSERT INTO cell ({names}) SELECT {names} FROM cell_before")
+        db.execute("DROP TABLE cell_before")
+    db.execute(_CELLS)
+    db.execute("COMMIT")
 
 
 def _version(row: Sequence[object]) -> Version:

@@ -77,17 +77,18 @@ class ContinueSink:
         """Record one report."""
         event = read_wire(ContinueEvent, call.body)
         if event.name == "autocomplete":
-            self._autocomplete(read_wire(AutocompleteData, event.data), call.caller)
+            await self._autocomplete(read_wire(AutocompleteData, event.data), call.caller)
         else:
             self._metrics.editor_event(None, self.name)
         return JsonResponse({}, 202)
 
-    def _autocomplete(self, data: AutocompleteData, caller: Caller) -> None:
+    async def _autocomplete(self, data: AutocompleteData, caller: Caller) -> None:
         ours = self._find(data, caller)
         name = data.completionId or event_id()
         suggested = Suggested(ours or name, language=language_label(None, data.filepath))
         now = time.time()
         told = EventKind.ACCEPTED if data.accepted else EventKind.DISMISSED
+        events = []
         for kind in (EventKind.SHOWN, told):
             accepted = kind is EventKind.ACCEPTED
             event = SuggestionEvent(
@@ -100,7 +101,8 @@ class ContinueSink:
                 part=Part.FULL if accepted else None,
                 chars=len(data.completion) if accepted and data.completion is not None else None,
             )
-            self._suggestions.report(event, caller)
+            events.append(event)
+        await self._suggestions.report(events, caller)
 
     def _find(self, data: AutocompleteData, caller: Caller) -> str | None:
         """Our id of it. Continue lays out prompts itself for most providers: `prompt` has those."""

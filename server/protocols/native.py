@@ -9,7 +9,6 @@ description is `docs/native.md`. Read `Native.suggest` first.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -34,7 +33,7 @@ from server.gathered import Gathered
 from server.inflight import Running
 from server.postprocess import VERSIONS
 from server.suggestions import Receipt
-from server.telemetry import EventKind, EventsFull, Part, Suggested, SuggestionEvent
+from server.telemetry import EventKind, Part, Suggested, SuggestionEvent
 from server.wire import Number, latency_ms, repository_name, stop_strings, usage_body
 from tabwright.errors import InvalidRequest
 from tabwright.request import CompletionRequest, SamplingParams, Snippet, Suggestion, Usage
@@ -229,12 +228,8 @@ class Native:
     async def report(self, call: Call) -> JsonResponse:
         """Record a batch of events, each of them once however often it comes."""
         batch = read_wire(EventBatch, call.body)
-        receipts: Counter[Receipt] = Counter()
-        for event in [report.event(place) for place, report in enumerate(batch.events)]:
-            receipt = self._gateway.reception.suggestions.report(event, call.caller)
-            if receipt is Receipt.REFUSED:
-                raise EventsFull("events cannot be stored fast enough; send all of them again")
-            receipts[receipt] += 1
+        events = [report.event(place) for place, report in enumerate(batch.events)]
+        receipts = await self._gateway.reception.suggestions.report(events, call.caller)
         told = (Receipt.COUNTED, Receipt.UNKNOWN, Receipt.REPEATED)
         return JsonResponse({receipt: receipts[receipt] for receipt in told}, 202)
 

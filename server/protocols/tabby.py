@@ -148,7 +148,7 @@ class Tabby:
             shown_ms=body.elapsed,
             part=part if body.type == "select" else None,
         )
-        self._gateway.reception.suggestions.report(event, call.caller)
+        await self._gateway.reception.suggestions.report([event], call.caller)
         return _Empty()
 
     async def health(self, call: Call) -> JsonResponse:

@@ -136,7 +136,8 @@ LIFE = [
 TOTALS = {
     Cell("2026-11-21", "ada", "m1", "python", "native"): Counts(
         requested=2, shown=2, accepted=1, chars=19, dismissed=1, explicit=1, total_us=81_500,
-        timed=1, known_30=1, kept_30=1000, known_600=1, kept_600=250,
+        timed=1, known_30=1, kept_30=1000, known_600=1, kept_600=250, dwell_known=1, dwelt=1,
+        within_100=1,
     ),
     Cell("2026-11-20", "bob", "m1", "python", "native"): Counts(requested=1, empty=1),
 }  # fmt: skip
@@ -178,6 +179,33 @@ def test_several_writers_count_each_event_once(opened: Opener) -> None:
     assert totals(stores[0]) == TOTALS
 
 
+def test_what_is_enqueued_counts_once_however_many_count_it(opened: Opener) -> None:
+    stores = [opened() for _ in range(3)]
+    for start in range(0, len(LIFE), 2):
+        stores[0].enqueue(LIFE[start : start + 3])
+
+    def work(store: Store) -> None:
+        while store.count(str(id(store))):
+            pass
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, stores))
+    assert totals(stores[0]) == TOTALS
+    assert sorted(stores[1].events(), key=lambda e: e.id) == sorted(LIFE, key=lambda e: e.id)
+
+
+def test_what_gateways_can_obey_is_known_while_they_live(opened: Opener) -> None:
+    store = opened()
+    store.announce("g1", {"model": ["m1"]}, NOON)
+    store.announce("g2", {"model": ["m1", "m2"], "speculate": [True, False]}, NOON + 1)
+    store.announce("g1", {"model": ["m3"]}, NOON + 2)
+    both = {"g1": {"model": ["m3"]}, "g2": {"model": ["m1", "m2"], "speculate": [True, False]}}
+    assert opened().gateways(NOON) == both
+    assert list(store.gateways(NOON + 1.5)) == ["g1"]
+    store.announce("g3", {}, NOON + 60)
+    assert list(store.gateways(NOON)) == ["g3"], "who is gone is forgotten"
+
+
 def test_nothing_is_counted_for_no_events(opened: Opener) -> None:
     assert opened().append([]) == 0
     assert counted([]) is None
@@ -191,3 +219,6 @@ def test_purging_a_user_erases_them_and_nobody_else(opened: Opener) -> None:
     assert store.purge("ada") == 0
     assert store.append(LIFE[-2:]) == 0
     assert store.append(LIFE[:1]) == 1, "the events themselves are gone, too"
+    store.enqueue(LIFE[:6])
+    assert store.purge("ada") == 1, "nor does it wait anywhere"
+    assert {cell.user for cell, _ in store.cells()} == {"bob"}

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.telemetry import EventQueue
+from server.telemetry import EventQueue, EventsFull
 from tabwright.artifact import ModelArtifact
 from tests.fakes.live_gateway import LiveGateway, RawClient, live_gateway
 
@@ -156,11 +156,16 @@ def test_a_batch_is_bounded(told: Told) -> None:
     assert told.report() == {"counted": 0, "unknown": 0, "repeated": 0}
 
 
+async def full(*_: object) -> None:
+    raise EventsFull("no room")
+
+
 def test_a_full_queue_refuses_reports_and_loses_no_request(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = told.suggest()
     monkeypatch.setattr(EventQueue, "record", lambda *_: False)
+    monkeypatch.setattr(EventQueue, "keep", full)
     before = told.live.counted("tabwright_events_dropped_total")
     answer = told.client.post("/v1/suggestions/events", json={"events": [event("shown", ours)]})
     assert answer.status_code == 503
@@ -344,8 +349,10 @@ def test_a_full_disk_delays_events_and_no_request(tiny: ModelArtifact, tmp_path:
     path = tmp_path / "events.jsonl"
     path.symlink_to("/dev/full")
     with live_gateway(tiny, events_file=path) as live:
-        shown(live, "sug-1")
-        shown(live, "sug-2")
+        batch = {"events": [event("shown", "sug-1"), event("shown", "sug-2")]}
+        refused = httpx.post(f"{live.url}/v1/suggestions/events", json=batch)
+        assert refused.status_code == 503, "what is acknowledged is kept"
+        assert "send all of them again" in refused.text
         body = {"prefix": "a", "stream": False}
         assert httpx.post(f"{live.url}/v1/suggestions", json=body).status_code == 200
         path.unlink()  # the disk has room again

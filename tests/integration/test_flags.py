@@ -55,6 +55,7 @@ def rig(tiny: ModelArtifact, tmp_path: Path) -> Iterator[Rig]:
             others={"next": {"answer": "NEW", "token_delay_s": 0.001}},
             options={"answer": "OLD", "token_delay_s": 0.001},
             store=address,
+            spool_dir=tmp_path / "spool",
             cohorts={"internal": ["eve"]},
         ) as live,
     ):

@@ -10,6 +10,7 @@ import pytest
 from ab.errors import InvalidEvent
 from ab.events import MAX_LINE, Event, Kind, from_json, read_line, to_json
 from server.event_file import line_of
+from server.event_store import stored
 from server.telemetry import EventKind, Part, Suggested, SuggestionEvent
 
 NOW = 1_795_262_400.0
@@ -21,17 +22,20 @@ def test_an_accepted_event_of_the_gateway_is_read() -> None:
         "w1-2", EventKind.ACCEPTED, NOW, ABOUT, "native", part=Part.LINE, chars=14
     )
     assert read_line(line_of(told), NOW) == Event(
-        "w1-2", Kind.ACCEPTED, NOW, "sug-1", "ada", "tabwright-7m", "python", "native", chars=14
-    )
+        "k1/w1-2", Kind.ACCEPTED, NOW, "sug-1", "ada", "tabwright-7m", "python", "native",
+        chars=14, part="line", source="engine",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", list(EventKind))
 def test_every_kind_of_the_gateway_is_read_and_kept(kind: EventKind) -> None:
     told = SuggestionEvent(
-        "w1-3", kind, NOW, Suggested("sug-2", key="k1"), total_ms=81.5, explicit=True,
-        after_s=30, retained_share=0.5,
+        "w1-3", kind, NOW, Suggested("sug-2", key="k1", variants="!model=n%20w&lines=one"),
+        total_ms=81.5, explicit=True, outcome="busy", wait_ms=1.5, first_token_ms=7, shown_ms=900,
+        part=Part.WORD, chars=3, after_s=30, retained_share=0.5,
     )  # fmt: skip
     event = read_line(line_of(told), NOW)
+    assert event == stored(told), "the store and the file of events say the same"
     assert (event.kind, event.user) == (Kind(kind.value), "k1")
     assert (event.total_ms, event.explicit, event.retained_share) == (81.5, True, 0.5)
     assert from_json(to_json(event)) == event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,14 +35,15 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(tmp_path: Path) -> No
 
 
 @pytest.mark.needs("redis")
-def test_the_stream_for_followers_says_nothing_about_people(tmp_path: Path) -> None:
-    with redis_server(tmp_path) as address:
-        store = open_store(address)
-        store.append(EVENTS[:2])
-        entries = store._db.xrange("tabwright:events")  # type: ignore[attr-defined]
-        store.close()
-    told = [entry for _, entry in entries]
-    assert told == [
-        {b"suggestion": b"s0", b"event": b"e0"},
-        {b"suggestion": b"s1", b"event": b"e1"},
-    ]
+def test_what_a_dead_worker_took_is_counted_by_another(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as address, closing(open_store(address)) as store:
+        store.enqueue(EVENTS[:10])
+        store.enqueue(EVENTS[10:])
+        db = store._db  # type: ignore[attr-defined]
+        assert store.count("nobody") == 20
+        store.enqueue(EVENTS[:15])
+        db.xreadgroup("counting", "dead", {"tabwright:inbox": ">"})
+        assert store.count("living", idle_s=60) == 0, "it may be at work"
+        assert store.count("living", idle_s=0) == 15
+        assert db.xlen("tabwright:inbox") == 0
+        assert [counts.shown for _, counts in store.cells()] == [20], "each once"

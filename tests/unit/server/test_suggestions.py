@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from server.caller import Caller
@@ -9,7 +11,7 @@ from server.fingerprint import fingerprint
 from server.inflight import Running, Source
 from server.metrics import Metrics, RequestOutcome
 from server.suggestions import Receipt, Suggestions
-from server.telemetry import EventKind, Suggested, SuggestionEvent
+from server.telemetry import EventKind, EventsFull, Suggested, SuggestionEvent
 
 pytestmark = pytest.mark.anyio  # a request has a scope, which wants an event loop
 
@@ -28,6 +30,11 @@ class Notes:
             self.events.append(event)
         return self.room
 
+    async def keep(self, events: Sequence[SuggestionEvent]) -> None:
+        if not self.room:
+            raise EventsFull("no room")
+        self.events += events
+
 
 def parts() -> tuple[Suggestions, Notes, Metrics]:
     notes, metrics = Notes(), Metrics("tiny")
@@ -44,6 +51,12 @@ def ran(name: str = "sug-1", *, blank: bool = False, accepted: str = "") -> Runn
 
 def report(name: str = "e1", suggestion: str = "sug-1") -> SuggestionEvent:
     return SuggestionEvent(name, EventKind.ACCEPTED, 1.0, Suggested(suggestion), "native")
+
+
+async def said(suggestions: Suggestions, event: SuggestionEvent, caller: Caller) -> Receipt:
+    """Report one event; what was done with it."""
+    (receipt,) = (await suggestions.report([event], caller)).elements()
+    return receipt
 
 
 def count(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -68,7 +81,7 @@ async def test_a_request_is_an_event_and_an_empty_answer_another() -> None:
 async def test_a_report_is_completed_with_what_is_known() -> None:
     suggestions, notes, metrics = parts()
     suggestions.finished(ran(), RequestOutcome.OK)
-    assert suggestions.report(report(), Caller("key-1", "somebody else")) is Receipt.COUNTED
+    assert await said(suggestions, report(), Caller("key-1", "somebody else")) is Receipt.COUNTED
     event = notes.events[-1]
     assert event.joined
     known = Suggested("sug-1", "native", "key-1", "ada", "python", "tiny", "memory")
@@ -80,9 +93,9 @@ async def test_a_report_is_completed_with_what_is_known() -> None:
 
 async def test_a_report_that_comes_again_is_counted_once() -> None:
     suggestions, notes, metrics = parts()
-    assert suggestions.report(report(), ADA) is Receipt.UNKNOWN
-    assert suggestions.report(report(), ADA) is Receipt.REPEATED
-    assert suggestions.report(report(), Caller("key-2")) is Receipt.UNKNOWN
+    assert await said(suggestions, report(), ADA) is Receipt.UNKNOWN
+    assert await said(suggestions, report(), ADA) is Receipt.REPEATED
+    assert await said(suggestions, report(), Caller("key-2")) is Receipt.UNKNOWN
     assert len(notes.events) == 2
     name = "tabwright_editor_events_total"
     assert count(metrics, name, kind="accepted", protocol="native") == 2
@@ -91,7 +104,7 @@ async def test_a_report_that_comes_again_is_counted_once() -> None:
 async def test_nobody_reports_on_the_suggestions_of_another_key() -> None:
     suggestions, notes, metrics = parts()
     suggestions.finished(ran(), RequestOutcome.OK)
-    assert suggestions.report(report(), Caller("key-2", "eve")) is Receipt.UNKNOWN
+    assert await said(suggestions, report(), Caller("key-2", "eve")) is Receipt.UNKNOWN
     event = notes.events[-1]
     assert not event.joined
     assert (event.suggestion.key, event.suggestion.user) == ("key-2", "eve")
@@ -102,12 +115,13 @@ async def test_nobody_reports_on_the_suggestions_of_another_key() -> None:
 async def test_a_report_that_was_refused_may_come_again() -> None:
     suggestions, notes, metrics = parts()
     notes.room = False
-    assert suggestions.report(report(), ADA) is Receipt.REFUSED
+    with pytest.raises(EventsFull):
+        await said(suggestions, report(), ADA)
     assert count(metrics, "tabwright_events_dropped_total") == 1
     name = "tabwright_editor_events_total"
     assert count(metrics, name, kind="accepted", protocol="native") == 0
     notes.room = True
-    assert suggestions.report(report(), ADA) is Receipt.UNKNOWN
+    assert await said(suggestions, report(), ADA) is Receipt.UNKNOWN
 
 
 async def test_a_suggestion_is_found_by_what_was_accepted_of_it_by_its_own_key() -> None:
@@ -125,5 +139,5 @@ async def test_memory_is_bounded_by_forgetting_the_oldest() -> None:
     for number in range(8192 + 1):
         suggestions.finished(ran(f"sug-{number}"), RequestOutcome.OK)
     notes.events.clear()
-    assert suggestions.report(report("a", "sug-0"), ADA) is Receipt.UNKNOWN
-    assert suggestions.report(report("b", "sug-1"), ADA) is Receipt.COUNTED
+    assert await said(suggestions, report("a", "sug-0"), ADA) is Receipt.UNKNOWN
+    assert await said(suggestions, report("b", "sug-1"), ADA) is Receipt.COUNTED
