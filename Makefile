@@ -84,6 +84,7 @@ measure: $(TEST_READY) ## Write docs/results anew (idle machine; HOLES=FILE for 
 	  $(RUN)/python -m loadtest.replay --base-url http://127.0.0.1:8129 >docs/results/replay.json
 	-$(RUN)/python -m loadtest --report docs/results/load.json >/dev/null
 	$(RUN)/tabwright parse-bench --json >docs/results/postprocess.json
+	$(RUN)/python docs/results/ingest.py >docs/results/ingest.json
 	$(if $(HOLES),$(RUN)/tabwright quality --holes $(HOLES) >docs/results/quality.txt)
 
 clean: ## Remove environments, caches and generated files (not the models)

@@ -14,13 +14,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from ab import flags_cli
+from ab import archive, flags_cli
 from ab.acceptance import Weighting
 from ab.errors import InvalidEvent
 from ab.events import Event, read_line
 from ab.power import detectable
 from ab.report import METRICS, MISMATCH, Question, Report, build
 from ab.settings import AbSettings
+from ab.store import Store
 from ab.stores.registry import open_store
 from tabwright.errors import ConfigError
 from tabwright.settings import load_settings
@@ -60,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(verbs)
     verb = _verb(verbs, "purge", "erase what a user did", _purge, "--user ada --store ab.sqlite")
     verb.add_argument("--user", required=True, help="as named in the events")
+    verb.add_argument("--archive", type=Path, help="folder of archived events to go through, too")
+    verb = _verb(verbs, "archive", "write events as Parquet, a folder a day", _archive,
+                 "events/ --store ab.sqlite")  # fmt: skip
+    verb.add_argument("folder", type=Path, metavar="DIR")
+    verb.add_argument("--since", type=_day, help="first day, like 2026-11-01 (default: all)")
     _add_power(verbs)
     verb = verbs.add_parser(
         "simulate",
@@ -128,8 +134,12 @@ def _add_power(verbs: Any) -> None:
 
 
 def _address(args: argparse.Namespace) -> str:
+    return _settings(args).store
+
+
+def _settings(args: argparse.Namespace) -> AbSettings:
     given = {"store": args.store} if args.store else {}
-    return load_settings(AbSettings, "ab", given, os.environ, args.config).store
+    return load_settings(AbSettings, "ab", given, os.environ, args.config)
 
 
 def _ingest(args: argparse.Namespace) -> int:
@@ -170,8 +180,28 @@ def _events(path: Path) -> Iterator[Event | InvalidEvent]:
 def _purge(args: argparse.Namespace) -> int:
     with closing(open_store(args.address(args))) as store:
         erased = store.purge(args.user)
-    print(json.dumps({"suggestions": erased}) if args.json else f"erased {erased} suggestions")
+    folder = args.archive or _settings(args).archive
+    archived = archive.forget(folder, args.user) if folder else 0
+    if args.json:
+        print(json.dumps({"suggestions": erased, "archived_events": archived}))
+    else:
+        print(f"erased {erased} suggestions, and {archived} archived events")
     return 0
+
+
+def _archive(args: argparse.Namespace) -> int:
+    with closing(open_store(args.address(args))) as store:
+        _count_all(store)
+        days = archive.write(store.events(), args.folder, args.since)
+    told = {"events": sum(days.values()), "days": len(days)}
+    print(json.dumps(days) if args.json else "  ".join(f"{k} {v}" for k, v in told.items()))
+    return 0
+
+
+def _count_all(store: Store) -> None:
+    """Count what gateways have enqueued and nobody has counted yet."""
+    while store.count("tabwright ab"):
+        pass
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -183,6 +213,7 @@ def _report(args: argparse.Namespace) -> int:
         args.language, args.editor, args.flag, args.weighting,
     )  # fmt: skip
     with closing(open_store(args.address(args))) as store:
+        _count_all(store)
         report = build(store.cells(), question)
     print(json.dumps(asdict(report)) if args.json else _text(question, report))
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -10,4 +12,7 @@ class AbSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    archive: Path | None = Field(
+        None, description="folder of archived events, which `purge` goes through, too"
+    )
     store: str = Field("ab.sqlite", description="a file, or redis://host:port/number")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import anyio
 
 from server.completer import Completer
-from server.fingerprint import fingerprints
+from server.fingerprint import fingerprints, landing
 from server.inflight import Running
 from tabwright.request import CompletionRequest, Suggestion, Usage
 
@@ -102,6 +102,7 @@ async def generate(
         finally:  # what was sent before a client left may have been shown
             running.blank = running.blank and not "".join(texts).strip()
             running.fingerprints |= fingerprints(choice.request, texts)
+            running.landing = landing(choice.request)
 
     if len(choices) == 1:
         await one(choices[0], False)

@@ -25,14 +25,19 @@ def fingerprint(prefix: str, suffix: str, accepted: str) -> int:
     return hash((before, suffix[:_AFTER]))
 
 
-def fingerprints(request: CompletionRequest, pieces: Sequence[str]) -> frozenset[int]:
-    """Identify what may have been accepted of an answer that came in these pieces."""
+def landing(request: CompletionRequest) -> int:
+    """Identify where a request stands: the fingerprint of what was accepted just before, if so."""
+    return fingerprint(request.prefix.rstrip(), request.suffix or "", "")
+
+
+def fingerprints(request: CompletionRequest, pieces: Sequence[str]) -> dict[int, int]:
+    """Identify what may have been accepted of an answer that came in these pieces, with lengths."""
     text = "".join(pieces)
     if not text.strip():
-        return frozenset()
+        return {}
     prefix, suffix = request.prefix[-_BEFORE:], (request.suffix or "")[:_AFTER]
     places = [*islice(_places(pieces), _CUTS), len(text)]
-    return frozenset(fingerprint(prefix, suffix, text[:place]) for place in places)
+    return {fingerprint(prefix, suffix, text[:place]): place for place in places}
 
 
 def _places(pieces: Sequence[str]) -> Iterator[int]:

@@ -61,7 +61,8 @@ class Running:
     are `pausing` (it waits for a newer keystroke, and has started nothing) and `paid` (it counts
     towards its caller's rate already). `model` and `variants`, of flags, are what was decided about
     it (`server.model_choice`); `!` before a flag marks a user's override. `blank`, until something
-    was said, and `fingerprints` are what telemetry goes by.
+    was said, `fingerprints` of what may be accepted, with lengths, and `landing`, the fingerprint
+    of where it stands, are what telemetry goes by.
     """
 
     request_id: str
@@ -78,7 +79,8 @@ class Running:
     variants: dict[str, str] = field(default_factory=dict)
     timings: list[Timing] = field(default_factory=list)
     blank: bool = True
-    fingerprints: frozenset[int] = frozenset()
+    fingerprints: dict[int, int] = field(default_factory=dict)
+    landing: int | None = None
     pausing: bool = False
     paid: bool = False
     started_at: float = field(default_factory=time.perf_counter)

@@ -14,7 +14,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from server.caller import Caller
 from server.fingerprint import fingerprint
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 _SUGGESTIONS = 8192  # an hour of forty people who type
 _FINGERPRINTS = 65_536
 _EVENT_IDS = 65_536
+_JUMP_CHARS = 8  # who types needs a request or two for so many; who accepts does not
+_INFER_WITHIN_S = 120.0
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -42,6 +44,14 @@ class Receipt(StrEnum):
     REPEATED = "repeated"
 
 
+class _Mark(NamedTuple):
+    """What ends at a fingerprint: so many characters of a suggestion, made then."""
+
+    suggestion: str
+    chars: int
+    at: float
+
+
 class Suggestions:
     """Knows recent suggestions and records events."""
 
@@ -52,7 +62,7 @@ class Suggestions:
         self._model = model
         # By owner, so that nobody speaks for the suggestions of another.
         self._known: _Window[tuple[str, str], Suggested] = _Window(_SUGGESTIONS)
-        self._marks: _Window[tuple[str, int], str] = _Window(_FINGERPRINTS)
+        self._marks: _Window[tuple[str, int], _Mark] = _Window(_FINGERPRINTS)
         self._seen: _Window[tuple[str, str], None] = _Window(_EVENT_IDS)
 
     def finished(self, running: Running, outcome: RequestOutcome) -> None:
@@ -69,13 +79,15 @@ class Suggestions:
         )
         owner = running.caller.owner
         self._known.put((owner, suggested.id), suggested)
-        for mark in running.fingerprints:
-            self._marks.put((owner, mark), suggested.id)
+        now = time.time()
+        self._infer(owner, running, now)
+        for mark, chars in running.fingerprints.items():
+            self._marks.put((owner, mark), _Mark(suggested.id, chars, now))
         took = latency_ms(running)
         asked = SuggestionEvent(
             f"{suggested.id}/{EventKind.REQUESTED}",
             EventKind.REQUESTED,
-            time.time(),
+            now,
             suggested,
             outcome=outcome,
             wait_ms=took["wait"],
@@ -115,7 +127,28 @@ class Suggestions:
 
     def find(self, caller: Caller, prefix: str, suffix: str, accepted: str) -> str | None:
         """The latest suggestion to this caller from which `accepted` may come."""
-        return self._marks.get((caller.owner, fingerprint(prefix, suffix, accepted)))
+        mark = self._marks.get((caller.owner, fingerprint(prefix, suffix, accepted)))
+        return mark.suggestion if mark else None
+
+    def _infer(self, owner: str, running: Running, now: float) -> None:
+        """Record what was accepted, if this request stands at the end of an earlier suggestion.
+
+        Only a jump counts: who types what was suggested asks again on the way, and what is left to
+        jump over by then is short.
+        """
+        if running.landing is None:
+            return
+        mark = self._marks.get((owner, running.landing))
+        if mark is None or mark.chars < _JUMP_CHARS or now - mark.at > _INFER_WITHIN_S:
+            return
+        known = self._known.get((owner, mark.suggestion))
+        if known is None or known.user != running.caller.user:
+            return
+        kind = EventKind.INFERRED
+        name = f"{mark.suggestion}/{kind}"
+        if (owner, name) not in self._seen:
+            self._seen.put((owner, name), None)
+            self._record(SuggestionEvent(name, kind, now, known, chars=mark.chars))
 
     def _completed(self, event: SuggestionEvent, caller: Caller) -> SuggestionEvent:
         known = self._known.get((caller.owner, event.suggestion.id))

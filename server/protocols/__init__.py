@@ -6,6 +6,7 @@ what nobody claimed, broken JSON included. The last one also speaks on paths tha
 
 PROTOCOLS = {
     "native": "server.protocols.native:Native",
+    "ofrep": "server.protocols.ofrep:Ofrep",
     "continue": "server.protocols.continue_sink:ContinueSink",
     "tabby": "server.protocols.tabby:Tabby",
     "llamacpp": "server.protocols.infill:LlamaCpp",

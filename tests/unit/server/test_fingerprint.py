@@ -42,7 +42,7 @@ def test_what_stands_far_away_does_not_matter_and_what_stands_near_does() -> Non
 
 
 def test_a_blank_answer_is_nothing_to_recognise() -> None:
-    assert fingerprints(request("x"), [" ", "\n"]) == frozenset()
+    assert fingerprints(request("x"), [" ", "\n"]) == {}
 
 
 def test_long_answers_are_known_at_their_start_and_their_end() -> None:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from server.caller import Caller
-from server.fingerprint import fingerprint
+from server.fingerprint import fingerprint, fingerprints, landing
 from server.inflight import Running, Source
 from server.metrics import Metrics, RequestOutcome
 from server.suggestions import Receipt, Suggestions
 from server.telemetry import EventKind, EventsFull, Suggested, SuggestionEvent
+from tabwright.request import CompletionRequest
 
 pytestmark = pytest.mark.anyio  # a request has a scope, which wants an event loop
 
@@ -45,7 +46,7 @@ def ran(name: str = "sug-1", *, blank: bool = False, accepted: str = "") -> Runn
     running = Running(name, "native", caller=ADA, source=Source.MEMORY, language="python")
     running.blank = blank
     if accepted:
-        running.fingerprints = frozenset([fingerprint("x = ", "", accepted)])
+        running.fingerprints = {fingerprint("x = ", "", accepted): len(accepted)}
     return running
 
 
@@ -141,3 +142,50 @@ async def test_memory_is_bounded_by_forgetting_the_oldest() -> None:
     notes.events.clear()
     assert await said(suggestions, report("a", "sug-0"), ADA) is Receipt.UNKNOWN
     assert await said(suggestions, report("b", "sug-1"), ADA) is Receipt.COUNTED
+
+
+def at(name: str, prefix: str, answer: str, caller: Caller = ADA) -> Running:
+    """A request that ended with `answer` to a cursor after `prefix`."""
+    request = CompletionRequest(prefix, "\n")
+    running = Running(name, "ollama", caller=caller, language="python")
+    running.fingerprints = fingerprints(request, [answer] if answer else [])
+    running.landing = landing(request)
+    return running
+
+
+def inferred(notes: Notes) -> list[tuple[str, int | None]]:
+    return [(e.suggestion.id, e.chars) for e in notes.events if e.kind is EventKind.INFERRED]
+
+
+async def test_the_next_request_tells_that_a_suggestion_was_accepted_once() -> None:
+    suggestions, notes, _ = parts()
+    suggestions.finished(at("sug-1", "for i in ", "range(len(items)):\n"), RequestOutcome.OK)
+    for name in ("sug-2", "sug-3"):
+        taken = at(name, "for i in range(len(items)):\n    ", "print(i)")
+        suggestions.finished(taken, RequestOutcome.OK)
+    assert inferred(notes) == [("sug-1", 19)]
+    assert not [event for event in notes.events if event.kind is EventKind.ACCEPTED]
+
+
+async def test_typing_what_was_suggested_is_not_accepting_it() -> None:
+    suggestions, notes, _ = parts()
+    text = "range(len(items)):"
+    for place in range(len(text) + 1):
+        typed = at(f"sug-{place}", "for i in " + text[:place], text[place:])
+        suggestions.finished(typed, RequestOutcome.OK)
+    assert inferred(notes) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "caller"),
+    [
+        ("for i in range(len(other)):", ADA),
+        ("for i in range(len(items)):", Caller("key-1", "bob")),
+        ("for i in range(len(items)):", Caller("key-2", "ada")),
+    ],
+)
+async def test_another_text_or_another_person_tells_nothing(prefix: str, caller: Caller) -> None:
+    suggestions, notes, _ = parts()
+    suggestions.finished(at("sug-1", "for i in ", "range(len(items)):"), RequestOutcome.OK)
+    suggestions.finished(at("sug-2", prefix, "x", caller), RequestOutcome.OK)
+    assert inferred(notes) == []
