@@ -105,15 +105,10 @@ def live_gateway(
 
     async def serve() -> None:
         async with AsyncExitStack() as stack:
-            running, *rest = [
-                await stack.enter_async_context(load_engine(kind, artifact, **given))
-                for kind, given in (
-                    (engine, chosen.engine_options() | dict(options or {})),
-                    *(("scripted", dict(given)) for given in (others or {}).values()),
-                )
-            ]
+            given = chosen.engine_options() | dict(options or {})
+            running = await stack.enter_async_context(load_engine(engine, artifact, **given))
+            further = await _scripted(stack, artifact, others or {})
             tasks = await stack.enter_async_context(anyio.create_task_group())
-            further = dict(zip(others or {}, rest, strict=True))
             app = create_app(running, chosen, tasks, others=further)
             inflight = app.state.gateway.reception.inflight
             outer: Any = wrap(app) if wrap else app
@@ -148,6 +143,15 @@ def live_gateway(
         assert not thread.is_alive(), "the gateway did not stop"
     if "error" in box:
         raise box["error"]
+
+
+async def _scripted(
+    stack: AsyncExitStack, artifact: ModelArtifact, wanted: Mapping[str, Mapping[str, object]]
+) -> Mapping[str, CompletionEngine]:
+    return {
+        name: await stack.enter_async_context(load_engine("scripted", artifact, **options))
+        for name, options in wanted.items()
+    }
 
 
 class RawClient:

@@ -79,7 +79,9 @@ def test_every_field_has_a_row(live: LiveGateway) -> None:
 
 def test_the_line_of_an_event_that_is_shown_is_one() -> None:
     (line,) = re.findall(r"^```json\n(.*?)\n```$", EVENTS, re.MULTILINE | re.DOTALL)
-    suggestion = Suggested("sug-5f0c", "native", "", "ada", "python", "tabwright-7m", "memory")
+    suggestion = Suggested(
+        "sug-5f0c", "native", "", "ada", "python", "tabwright-7m", "memory", "model=new"
+    )
     event = SuggestionEvent(
         "w1-2",
         EventKind.ACCEPTED,
