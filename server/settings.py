@@ -47,6 +47,11 @@ LIVE_OPTIONS = frozenset(
 )
 
 
+_TritonUrls = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^\S+:\d+$")], ...], BeforeValidator(_listed)
+]
+
+
 def _from_json(value: Any) -> Any:
     """Take a table, or its JSON, as the environment and flags give it."""
     if isinstance(value, str):
@@ -67,7 +72,7 @@ class ModelSettings(BaseModel):
     threads: int | None = Field(default=None, ge=0)
     kv_cache_mb: int | None = Field(default=None, ge=1)
     weights: Literal["int8", "bf16", "f32"] | None = None
-    triton_url: str | None = Field(default=None, pattern=r"^\S+:\d+$")
+    triton_url: _TritonUrls | None = Field(default=None, min_length=1)
     triton_model: str | None = None
 
 
@@ -218,9 +223,7 @@ class ServerSettings(BaseModel):
         default=None,
         description="cpu engine: folder of converted models; none: ~/.cache/tabwright/ir",
     )
-    triton_url: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^\S+:\d+$")], ...], BeforeValidator(_listed)
-    ] = Field(
+    triton_url: _TritonUrls = Field(
         default=("127.0.0.1:8001",),
         min_length=1,
         description="triton engine: host and port of Triton's gRPC; several, with commas, share "
