@@ -69,23 +69,32 @@ class _ByTests:
 
 
 @dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A problem as JSON. told: for its checker; calls: those that are made ahead."""
+
+    told: bytes
+    calls: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class PythonOracle:
     """Judges Python problems whose tests are a source with `check(candidate)`."""
 
     sandbox: Sandbox
     checkers: Checkers
-    _foreseen: dict[str, bytes] = field(default_factory=dict)
+    _prepared: dict[str, _Prepared] = field(default_factory=dict)
 
     async def judge(self, problem: Problem, sample: Sample, limits: Limits) -> Verdict:
         """Run the tests against the sample. See `evalkit.problem.Judge.judge`."""
-        calls = await self._foresee(problem)
-        if calls != _NO_CALLS:
-            verdict = await self._judge(problem, sample, limits, calls)
+        ready = await self._prepare(problem)
+        if ready.calls != _NO_CALLS:
+            verdict = await self._judge(problem, sample, limits, ready)
             if verdict is not None:
                 return verdict
-        verdict = await self._judge(problem, sample, limits, _NO_CALLS)
+        ready = _Prepared(ready.told, _NO_CALLS)
+        verdict = await self._judge(problem, sample, limits, ready)
         # What other samples used up of a checker must not count against this one.
-        verdict = verdict or await self._judge(problem, sample, limits, _NO_CALLS, fresh=True)
+        verdict = verdict or await self._judge(problem, sample, limits, ready, fresh=True)
         assert verdict is not None, "a fresh checker that ends is a verdict or a failure"
         return verdict
 
@@ -94,43 +103,43 @@ class PythonOracle:
         problem: Problem,
         sample: Sample,
         limits: Limits,
-        calls: bytes,
+        ready: _Prepared,
         *,
         fresh: bool = False,
     ) -> Verdict | None:
-        """Judge, with `calls` made ahead; None: that decides nothing, judge again without."""
+        """Judge, with calls made ahead; None: that decides nothing, judge again without."""
         async with self.sandbox.talk(_program("worker"), limits) as worker:
             source = problem.prompt + sample.completion + (problem.suffix or "")
             loaded = await worker.ask(
-                b'{"source": %b, "calls": %b}' % (json.dumps(source).encode(), calls)
+                b'{"source": %b, "calls": %b}' % (json.dumps(source).encode(), ready.calls)
             )
             if loaded is None or not loaded.startswith(_LOADED):
                 found = _not_loaded(loaded)
             else:
-                job = b"\n".join((_told(problem), calls, loaded))
+                job = b"\n".join((ready.told, ready.calls, loaded))
                 async with self.checkers.lend(fresh=fresh) as checker:
                     found = await _converse(job, checker, worker)
             ran = await worker.end()
-        if found == _NOTHING or (found is None and calls != _NO_CALLS):
+        if found == _NOTHING or (found is None and ready.calls != _NO_CALLS):
             return None
         outcome, detail = found or _ended(ran)
         return Verdict(problem.task_id, sample.index, outcome, detail, ran.cpu_s)
 
-    async def _foresee(self, problem: Problem) -> bytes:
-        """The calls that the tests make first, whatever is answered, as JSON.
+    async def _prepare(self, problem: Problem) -> _Prepared:
+        """Find out once which calls the tests make first, whatever is answered.
 
         Made in one message they save most of the time. No answer has any part in them, so a
         candidate learns the arguments of its calls sooner, and nothing else.
         """
-        if problem.task_id not in self._foreseen:
-            calls = _NO_CALLS
+        if problem.task_id not in self._prepared:
+            told, calls = _told(problem), _NO_CALLS
             async with self.checkers.lend() as checker:
-                said = await checker.talk.ask(b"\n".join((_told(problem), _NO_CALLS, b"")))
+                said = await checker.talk.ask(b"\n".join((told, calls, b"")))
                 if said is not None:
                     checker.reusable = True
                     calls = json.dumps(json.loads(said)["calls"]).encode()
-            self._foreseen[problem.task_id] = calls
-        return self._foreseen[problem.task_id]
+            self._prepared[problem.task_id] = _Prepared(told, calls)
+        return self._prepared[problem.task_id]
 
 
 # That a checker decided nothing, about calls made ahead or because others had used it up.

@@ -54,12 +54,16 @@ class Forker:
         """Start a sandbox, a child of the caller; `doors` are the files that lead into its group.
 
         Raises:
+            ForkerEnded: nothing was started, and nothing can be.
             OSError: the kernel refused the process.
         """
         way = _BUBBLEWRAP if order.how == "bubblewrap" else _FORK
         told = marshal.dumps((astuple(order), tuple(doors)))
-        socket.send_fds(self.channel, [way + told], [report.fileno(), *given])
-        said = self.channel.recv(4096)
+        try:
+            socket.send_fds(self.channel, [way + told], [report.fileno(), *given])
+            said = self.channel.recv(4096)
+        except ConnectionError:
+            said = b""
         if not said:
             raise ForkerEnded
         if not said.isdigit():
@@ -84,6 +88,12 @@ def open_forker(ground: Ground, closed: socket.socket) -> Forker:
 
 def _serve(ground: Ground, channel: socket.socket) -> NoReturn:
     """Start what the warden tells, until it is gone."""
+    with contextlib.suppress(ConnectionError):
+        _start_all(ground, channel)
+    os._exit(0)
+
+
+def _start_all(ground: Ground, channel: socket.socket) -> None:
     while True:
         told, given = _received(channel)
         namespaces = zygote.NAMESPACES if told.startswith(_FORK) else 0

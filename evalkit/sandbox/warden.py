@@ -63,7 +63,8 @@ def main() -> None:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     ground = Ground(setup, stage, user)
     station = Station(channel, ground, open_forker(ground, channel), hierarchy)
-    with contextlib.suppress(ForkerEnded):
+    # Evalkit may be killed at any moment, and so may be the forker.
+    with contextlib.suppress(ForkerEnded, ConnectionError):
         while _serve_one(station):
             station.runs += 1
 

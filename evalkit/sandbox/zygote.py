@@ -50,13 +50,13 @@ _OPTIONS = frozenset({"-B", "-E", "-I", "-P", "-S", "-s", "-u"})
 _INTERPRETERS = frozenset({"python", "python3"})
 
 # What programs import most. Only whole modules: a submodule would be found without its import.
-# Never `threading`: what it does after a fork doubles the price of one.
+# Never `threading`: what it does after a fork doubles the price of one. Nor what is large and
+# seldom used, as `decimal`: every fork pays for it.
 # fmt: off
 _WARM = (
-    "abc", "array", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal",
-    "enum", "fractions", "functools", "hashlib", "heapq", "io", "itertools", "json", "math",
-    "numbers", "operator", "random", "re", "statistics", "string", "struct", "textwrap", "time",
-    "traceback", "types", "typing",
+    "abc", "array", "bisect", "collections", "copy", "dataclasses", "enum", "functools", "heapq",
+    "io", "itertools", "json", "math", "operator", "random", "re", "string", "struct", "textwrap",
+    "time", "types", "typing",
 )
 # fmt: on
 # By path and source, what need not be compiled again.
