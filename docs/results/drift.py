@@ -3,7 +3,9 @@
     python docs/results/drift.py --runs 3 >docs/results/drift.json
 
 Five samples of each HumanEval problem: the solution, three with a mistake put in, and one without
-a body. Exit status 1 when a verdict differs. Read `main` first.
+a body. Exit status 1 when a verdict differs. A limit of processor time is a line, and a busy
+machine's caches move programs towards it: `nearest` says how close any came that kept within it.
+Read `main` first.
 """
 
 from __future__ import annotations
@@ -11,23 +13,40 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 
 from evalkit.benchmarks.humaneval import HumanEval
 from evalkit.mutants import chosen_mutants
 from evalkit.passk import decide, judge_references, limits_for
-from evalkit.problem import Problem, Sample
+from evalkit.problem import Outcome, Problem, Sample, Verdict
 from evalkit.session import judging_in
 
 _SPIN = "while True: pass"
-Verdicts = dict[tuple[str, int], str]
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One turn. nearest: the largest share of its limit that a sample used without reaching it."""
+
+    verdicts: dict[tuple[str, int], str] = field(default_factory=dict)
+    nearest: float = 0.0
+
+    def add(self, verdict: Verdict, limit_s: float) -> None:
+        """Take one verdict down."""
+        self.verdicts[verdict.task_id, verdict.index] = verdict.outcome.value
+        if verdict.outcome is not Outcome.CPU_TIME:
+            self.nearest = max(self.nearest, round(verdict.cpu_s / limit_s, 3))
 
 
 def main() -> int:
@@ -38,18 +57,26 @@ def main() -> int:
     args = parser.parse_args()
     problems = HumanEval().problems("python")[: args.problems]
     runs = []
-    seen: list[Verdicts] = []
+    seen: list[dict[tuple[str, int], str]] = []
     for turn in range(2 * args.runs):
         spinners = (os.cpu_count() or 1) * (turn % 2)
         began = time.monotonic()
         with _load(spinners):
-            seen.append(anyio.run(_judged, problems))
-        seconds = round(time.monotonic() - began, 1)
-        runs.append({"spinning": spinners, "seconds": seconds, "load": os.getloadavg()[0]})
+            judged = anyio.run(_judged, problems)
+        seen.append(judged.verdicts)
+        runs.append(
+            {
+                "spinning": spinners,
+                "seconds": round(time.monotonic() - began, 1),
+                "load": round(os.getloadavg()[0], 2),
+                "nearest": judged.nearest,
+            }
+        )
         print(runs[-1], Counter(seen[-1].values()), file=sys.stderr)
     drifted = sorted(key for key in seen[0] if len({verdicts[key] for verdicts in seen}) > 1)
     report = {
-        "cores": os.cpu_count(),
+        "where": _where(),
+        "command": " ".join(["python", "docs/results/drift.py", *sys.argv[1:]]),
         "samples": len(seen[0]),
         "outcomes": dict(Counter(seen[0].values())),
         "runs": runs,
@@ -59,10 +86,10 @@ def main() -> int:
     return 1 if drifted else 0
 
 
-async def _judged(problems: Sequence[Problem]) -> Verdicts:
+async def _judged(problems: Sequence[Problem]) -> _Turn:
     """Judge every sample under limits that were calibrated at this load."""
     places = len(os.sched_getaffinity(0))
-    verdicts: Verdicts = {}
+    turn = _Turn()
     async with judging_in("process") as judge:
         references = await judge_references(problems, judge, places, lambda _: None)
         samples = iter([(p, sample) for p in problems for sample in _samples(p)])
@@ -70,13 +97,12 @@ async def _judged(problems: Sequence[Problem]) -> Verdicts:
         async def one_place() -> None:
             for problem, sample in samples:
                 limits = limits_for(references[problem.task_id].cpu_s)
-                verdict = await decide(judge, problem, sample, limits)
-                verdicts[problem.task_id, sample.index] = verdict.outcome.value
+                turn.add(await decide(judge, problem, sample, limits), limits.cpu_s)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(places):
                 tasks.start_soon(one_place)
-    return verdicts
+    return turn
 
 
 def _samples(problem: Problem) -> Iterator[Sample]:
@@ -94,6 +120,21 @@ def _load(spinners: int) -> Iterator[None]:
         for process in spinning:
             process.kill()
             process.wait()
+
+
+def _where() -> dict[str, Any]:
+    with open("/proc/cpuinfo", encoding="utf-8") as stream:
+        names = [line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")]
+    words = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "kernel": platform.release().split("-")[0],
+    }
 
 
 if __name__ == "__main__":
