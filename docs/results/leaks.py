@@ -104,7 +104,7 @@ async def _run_many(programs: int) -> dict[str, Any]:
         left += [f"group {name}" for name in _groups(_below(os.getpid()))]
     finally:
         await sandbox.aclose()
-    left += _left({os.getpid()}, set())
+    left += _left({os.getpid()}, {})
     first, last = measured[1], measured[-1]
     for name, room in (("descriptors", 0), ("mounts", 0), ("resident_mb", _GROWTH_MB)):
         if last[name] > first[name] + room:
@@ -142,15 +142,15 @@ def _killed(*, everything: bool) -> dict[str, Any]:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(random.uniform(0.2, 1.5))
-        below = _below(process.pid)
         process.send_signal(signal.SIGSTOP)
+        below = {pid: _birth(pid) for pid in _below(process.pid)}
         process.kill()
         for pid in below if everything else ():
             if _user(pid) == 0:
                 _kill(pid)
     if everything:
         # Their groups and folder are removed by the next start.
-        _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
+        _until(lambda: not _alive(below))
         anyio.run(_open_and_close)
     left = _left({process.pid, *below}, below)
     return {"killed": "everything" if everything else "evalkit", "below": len(below), "left": left}
@@ -160,11 +160,11 @@ async def _open_and_close() -> None:
     await (await open_process_sandbox()).aclose()
 
 
-def _left(owners: set[int], processes: set[int]) -> list[str]:
+def _left(owners: set[int], processes: dict[int, str]) -> list[str]:
     """Name what is left of these processes, once they have had a moment."""
 
     def look() -> list[str]:
-        found = [f"process {pid}" for pid in sorted(processes) if Path(f"/proc/{pid}").exists()]
+        found = [f"process {pid}" for pid in _alive(processes)]
         for owner in owners:
             found += [f"process {pid} of a sandbox" for pid in _of_sandboxes(owner)]
         found += [f"group {name}" for name in _groups(owners)]
@@ -226,16 +226,33 @@ def _below(pid: int) -> set[int]:
     return found
 
 
+def _alive(processes: dict[int, str]) -> list[int]:
+    """Those that live, of processes and when each was born: numbers are used again."""
+    return [pid for pid, birth in processes.items() if birth and _birth(pid) == birth]
+
+
+def _birth(pid: int) -> str:
+    """When a process was started, in ticks since boot; nothing when it is dead."""
+    fields = _stat(pid)
+    return fields[19] if fields and fields[0] not in "ZX" else ""
+
+
 def _processes() -> Iterator[int]:
     return (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
 
 
 def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else -1
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel says of a process after its name; nothing when there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return -1
-    return int(stat.rpartition(")")[2].split()[1])
+        return []
+    return stat.rpartition(")")[2].split()
 
 
 def _user(pid: int) -> int:
