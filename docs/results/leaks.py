@@ -104,7 +104,7 @@ async def _run_many(programs: int) -> dict[str, Any]:
         left += [f"group {name}" for name in _groups(_below(os.getpid()))]
     finally:
         await sandbox.aclose()
-    left += _left({os.getpid()}, {})
+    left += _left({os.getpid()}, {}) + [f"file {path}" for path in _files({os.getpid()})]
     first, last = measured[1], measured[-1]
     for name, room in (("descriptors", 0), ("mounts", 0), ("resident_mb", _GROWTH_MB)):
         if last[name] > first[name] + room:
@@ -149,10 +149,14 @@ def _killed(*, everything: bool) -> dict[str, Any]:
             if _user(pid) == 0:
                 _kill(pid)
     if everything:
-        # Their groups and folder are removed by the next start.
+        # Nobody is there any more who could remove their groups: the next start does.
         _until(lambda: not _alive(below))
         anyio.run(_open_and_close)
-    left = _left({process.pid, *below}, below)
+    owners = {process.pid, *below}
+    left = _left(owners, below)
+    # The empty folder that evalkit made waits for the next start in both cases.
+    anyio.run(_open_and_close)
+    left += [f"file {path}" for path in _files(owners)]
     return {"killed": "everything" if everything else "evalkit", "below": len(below), "left": left}
 
 
@@ -168,13 +172,17 @@ def _left(owners: set[int], processes: dict[int, str]) -> list[str]:
         for owner in owners:
             found += [f"process {pid} of a sandbox" for pid in _of_sandboxes(owner)]
         found += [f"group {name}" for name in _groups(owners)]
-        temporary = Path(tempfile.gettempdir())
-        found += [f"file {p}" for o in owners for p in temporary.glob(f"{cgroups.PREFIX}{o}-*")]
         found += [f"mount {line}" for o in owners for line in _mounts(f"{cgroups.PREFIX}{o}-")]
         return found
 
     _until(lambda: not look())
     return look()
+
+
+def _files(owners: set[int]) -> list[Path]:
+    """Folders that these processes made."""
+    temporary = Path(tempfile.gettempdir())
+    return [path for owner in owners for path in temporary.glob(f"{cgroups.PREFIX}{owner}-*")]
 
 
 def _until(done: Callable[[], bool]) -> None:
