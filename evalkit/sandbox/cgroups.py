@@ -57,6 +57,10 @@ class Group:
         """The files that lead into the group, for `enter`."""
         return tuple(f"{folder}/cgroup.procs" for folder in set(self.folders.values()))
 
+    def processes(self) -> list[int]:
+        """Return what runs in it."""
+        return [int(pid) for pid in _read(self.folders["pids"] / "cgroup.procs").split()]
+
     def cpu_s(self) -> float:
         """Return the processor time of everything that ever ran in it."""
         if self.version == 2:

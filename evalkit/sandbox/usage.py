@@ -36,6 +36,11 @@ class Usage:
         """Return the same when all is dead; `reaped_s` is what the outermost process waited for."""
         return self._group.cpu_s() if self._group is not None else max(self._most_cpu_s, reaped_s)
 
+    def starved_s(self) -> float:
+        """Return how long one of its processes was ready to run and had no processor."""
+        pids = self._group.processes() if self._group is not None else _tree(self._pid)
+        return max((_waited_s(pid) for pid in pids), default=0.0)
+
     def resident_mb(self) -> float:
         """Return the memory in use as of the last look; 0 where the kernel keeps the limit."""
         return 0.0 if self._group is not None else self._last_mb
@@ -65,6 +70,14 @@ class Usage:
         self._last_mb = pages * _PAGE / (1 << 20)
         self._most_mb = max(self._most_mb, self._last_mb)
         self._most_cpu_s = max(self._most_cpu_s, cpu_ticks * _TICK_S)
+
+
+def _waited_s(pid: int) -> float:
+    """Return how long a process has waited for a processor; 0 where the kernel does not count."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def _tree(pid: int) -> Iterator[int]:
