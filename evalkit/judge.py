@@ -5,7 +5,7 @@ tests and a stand-in for the candidate, the worker has the candidate and nothing
 from one to the other through here; only plain values of exact types pass, never pickles. So early
 exits, objects that equal everything, frame walking and patched builtins change nothing: whatever a
 candidate does happens in a process that holds no test and gives no verdict. Problems whose cases
-are data, in any language, go to `evalkit.nonce_judge`.
+are data, in any language, go to `evalkit.nonce_judge`, pages to `evalkit.web_judge`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from evalkit.nonce_judge import NonceJudge
 from evalkit.problem import Judge, Outcome, Problem, Sample, Verdict
 from evalkit.programs import program_text
 from evalkit.sandbox.seam import Conversation, Sandbox, SandboxFailed
+from evalkit.web_judge import WebJudge
 
 _PYTHON = ("python3", "-I", "-S", "main.py")
 # How a checker's message begins that is for the worker; any other is the verdict.
@@ -47,7 +48,8 @@ async def open_judge(sandbox: Sandbox) -> AsyncIterator[Judge]:
     async with anyio.create_task_group() as tasks:
         checkers = Checkers(sandbox, _program("checker"), tasks)
         try:
-            yield _ByTests(PythonOracle(sandbox, checkers), NonceJudge(sandbox))
+            oracle = PythonOracle(sandbox, checkers)
+            yield _ByTests(oracle, WebJudge(sandbox), NonceJudge(sandbox))
         except Exception as error:  # noqa: BLE001 - raised below, out of the task group
             failure = error
         tasks.cancel_scope.cancel()
@@ -60,11 +62,16 @@ class _ByTests:
     """Gives each problem to the judge that understands its tests."""
 
     oracle: PythonOracle
+    pages: WebJudge
     others: NonceJudge
 
     async def judge(self, problem: Problem, sample: Sample, limits: Limits) -> Verdict:
         """Judge one sample. See `evalkit.problem.Judge.judge`."""
-        judge: Judge = self.oracle if "check" in problem.tests else self.others
+        judge: Judge = self.others
+        if "check" in problem.tests:
+            judge = self.oracle
+        elif "web" in problem.tests:
+            judge = self.pages
         return await judge.judge(problem, sample, limits)
 
 

@@ -34,15 +34,22 @@ class Mutant:
 
 
 def chosen_mutants(benchmark: str, problem: Problem, count: int = COUNT) -> list[Mutant]:
-    """Up to `count` mutants of a problem's reference, of as many kinds as there are."""
+    """Up to `count` mutants of a problem's reference, of as many kinds as there are; its own all."""
+    if "mutants" in problem.tests:
+        return all_mutants(problem)
     survivors = known_survivors().get(benchmark, {}).get(problem.language, {})
     known = set(survivors.get(problem.task_id, ()))
     return [mutant for mutant in all_mutants(problem) if mutant.label not in known][:count]
 
 
 def all_mutants(problem: Problem) -> list[Mutant]:
-    """Every mutant of a problem's reference: the first of each kind, then the second, and so on."""
+    """Every mutant of a problem's reference: the first of each kind, then the second, and so on.
+
+    A problem may bring its own, as pairs of what stands in the reference and what to put there.
+    """
     reference = problem.reference or ""
+    if given := problem.tests.get("mutants"):
+        return [Mutant(f"{old} → {new}", reference.replace(old, new)) for old, new in given]
     before = len(problem.prompt.encode())
     source = (problem.prompt + reference + (problem.suffix or "")).encode()
     end = before + len(reference.encode())

@@ -96,6 +96,12 @@ def prompt_of(neutral: NeutralProblem, runtime: Runtime) -> str:
     )
 
 
+def page_prompt(text: str, runtime: Runtime) -> str:
+    """Write what a model continues to a page: the task as a comment, and how a page begins."""
+    comment = _as_comment(_wrapped(text, runtime), runtime)
+    return filled(runtime.prompt.form, comment=comment)
+
+
 def program_of(neutral: NeutralProblem, runtime: Runtime, solution: str) -> dict[str, bytes]:
     """Write every source file of the program that runs `solution` on all cases."""
     kind = neutral.returns
@@ -261,9 +267,7 @@ def _comment(neutral: NeutralProblem, runtime: Runtime) -> str:
     text = neutral.text
     shown = {name: spelled(name, names.parameter, names.reserved) for name, _ in neutral.parameters}
     text = re.sub(r"`(\w+)`", lambda found: f"`{shown.get(found[1], found[1])}`", text)
-    lines: list[str] = []
-    for paragraph in text.strip().split("\n"):
-        lines += textwrap.wrap(paragraph, row.width - len(row.comment_line)) or [""]
+    lines = _wrapped(text, runtime)
     named = runtime.documented or runtime.types
     docs = [
         filled(
@@ -284,5 +288,18 @@ def _comment(neutral: NeutralProblem, runtime: Runtime) -> str:
         call = call_of(neutral, runtime, case.args)
         value = literal(case.returns, neutral.returns, runtime)
         lines += filled(row.example, call=call, value=value).split("\n")
+    return _as_comment(lines, runtime)
+
+
+def _wrapped(text: str, runtime: Runtime) -> list[str]:
+    width = runtime.prompt.width - len(runtime.prompt.comment_line)
+    lines: list[str] = []
+    for paragraph in text.strip().split("\n"):
+        lines += textwrap.wrap(paragraph, width) or [""]
+    return lines
+
+
+def _as_comment(lines: Iterable[str], runtime: Runtime) -> str:
+    row = runtime.prompt
     body = "".join(f"{row.comment_line}{line}".rstrip() + "\n" for line in lines)
     return (row.comment_open + body + row.comment_close).rstrip("\n")

@@ -1,8 +1,8 @@
 """What a language needs to be written, compiled and run: one folder of data in `sandboxes/`.
 
 `runtime.toml` is read and checked here; `evalkit.rendering` writes prompts and programs with it,
-`evalkit.nonce_judge` compiles and runs them, `evalkit.toolchains` says whether the programs are
-there. Nothing in the code knows a language by name. Every field is explained in
+`evalkit.nonce_judge` compiles and runs them, `evalkit.web_judge` shows pages in a browser,
+`evalkit.toolchains` says whether the programs are there. Nothing in the code knows a language by name. Every field is explained in
 docs/extending/language.md. Read `load_runtime` first.
 """
 
@@ -107,13 +107,14 @@ class PromptRow(_Row):
 class Runtime(_Row):
     """One language. `sources`: file of the program → template in the folder; see the page.
 
-    documented: types as comments name them, where that is another way than `types`.
+    documented: types as comments name them, where that is another way than `types`. browser: shows
+    what is written in the language, in place of everything that computes values.
     """
 
     name: str
     folder: Path
     toolchain: ToolchainRow
-    types: dict[str, str]
+    types: dict[str, str] = {}
     documented: dict[str, str] = {}
     literals: Literals = Literals()
     names: Names = Names()
@@ -125,6 +126,7 @@ class Runtime(_Row):
     compile: Step | None = None
     check: Step | None = None
     run: Step | None = None
+    browser: Step | None = None
 
     def template(self, name: str) -> str:
         """Read a file of the folder."""
@@ -134,6 +136,11 @@ class Runtime(_Row):
 def runtime_names(root: Path = FOLDER) -> list[str]:
     """Every language that has a folder."""
     return sorted(path.parent.name for path in root.glob(f"*/{_FILE}"))
+
+
+def neutral_languages(root: Path = FOLDER) -> list[str]:
+    """The languages that have values, so that neutral problems can be written in them."""
+    return [name for name in runtime_names(root) if load_runtime(name, root).types]
 
 
 @cache
@@ -169,6 +176,10 @@ def _faults(error: ValidationError) -> str:
 
 def _check(runtime: Runtime, path: Path) -> None:
     """Refuse what only shows when the parts are seen together."""
+    if runtime.browser is not None:
+        if runtime.types or runtime.sources:
+            raise ConfigError(f"{path}: browser: shows pages; types and sources compute values")
+        return
     missing = [
         kind for kind in ("int", "float", "str", "bool", "list") if kind not in runtime.types
     ]

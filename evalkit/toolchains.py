@@ -81,7 +81,7 @@ def require(runtime: Runtime) -> None:
 def lacks(language: str) -> str:
     """Say why a language cannot be judged here; nothing if it can."""
     runtime = load_runtime(language)
-    missing = missing_programs(runtime) if runtime.run is not None else ()
+    missing = missing_programs(runtime) if _executed(runtime) else ()
     return _advice(runtime, missing) if missing else ""
 
 
@@ -97,7 +97,7 @@ def sandbox_toolchains() -> dict[str, Toolchain]:
     made = {}
     for name in runtime_names():
         runtime = load_runtime(name)
-        if runtime.run is None:
+        if not _executed(runtime):
             continue
         own = search_path(runtime)[: -len(_SYSTEM_PATH)]
         folders = (str(npm_folder(name)),) if own else ()
@@ -145,6 +145,11 @@ def _as_root(packages: Iterable[str]) -> list[str]:
     if shutil.which("sudo") is None:
         raise ToolchainMissing(f"run as root: apt-get install {' '.join(packages)}")
     return ["sudo"]
+
+
+def _executed(runtime: Runtime) -> bool:
+    """Whether programs of its own are needed; evalkit's interpreter runs Python."""
+    return runtime.run is not None or runtime.browser is not None
 
 
 def _programs(runtime: Runtime) -> tuple[str, ...]:

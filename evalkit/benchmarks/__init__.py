@@ -9,4 +9,5 @@ BENCHMARKS = {
     "infilling": "evalkit.benchmarks.infilling:Infilling",
     "mbpp": "evalkit.benchmarks.mbpp:Mbpp",
     "multipl-e": "evalkit.benchmarks.multipl_e:MultiPlE",
+    "web": "evalkit.benchmarks.web:Web",
 }

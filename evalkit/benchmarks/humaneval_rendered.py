@@ -18,7 +18,7 @@ from evalkit.benchmarks.humaneval import HumanEval
 from evalkit.neutral import NeutralProblem
 from evalkit.problem import Problem
 from evalkit.rendering import render
-from evalkit.runtimes import load_runtime, runtime_names
+from evalkit.runtimes import load_runtime, neutral_languages
 from tabwright.errors import InvalidRequest, UnknownLanguage
 
 _UNKNOWN = "?"
@@ -54,7 +54,7 @@ class HumanEvalRendered:
             except CannotRender as reason:
                 left_out[problem.task_id] = str(reason)
         self.left_out: Mapping[str, str] = left_out
-        self.languages = tuple(name for name in runtime_names() if name != "python")
+        self.languages = tuple(name for name in neutral_languages() if name != "python")
 
     def problems(self, language: str) -> Sequence[Problem]:
         """All tasks that could be read, in one language."""

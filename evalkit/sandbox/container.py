@@ -141,6 +141,21 @@ class Container:
         (size,) = struct.unpack(">I", head)
         return await self._exactly(size) if size <= reply_limit else None
 
+    async def send(self, content: bytes) -> None:
+        """Send bytes as they are."""
+        await self.write(content)
+
+    async def until(self, mark: bytes, limit: int = 1 << 20) -> bytes | None:
+        """Read up to a mark; None when the command ended or wrote too much without it."""
+        pending = self._kept[_STDOUT]
+        while (place := pending.find(mark)) < 0:
+            if len(pending) > limit or not await self._read():
+                return None
+        taken = bytes(pending[:place])
+        del pending[: place + len(mark)]
+        self._seen[_STDOUT] = 0
+        return taken
+
     async def end(self) -> Ran:
         """Kill whatever is left of it and say what was seen; stdout is empty."""
         if self._ran is None:

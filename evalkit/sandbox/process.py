@@ -166,6 +166,19 @@ class _Conversation:
         (size,) = struct.unpack(">I", head)
         return await self._job.stdout.exactly(size) if size <= reply_limit else None
 
+    async def send(self, content: bytes) -> None:
+        """Send bytes as they are."""
+        if self._ran is None:
+            await feed(self._job.stdin, content, close=False)
+
+    async def until(self, mark: bytes, limit: int = 1 << 20) -> bytes | None:
+        """Read up to a mark; None when the command ended or wrote too much without it."""
+        if self._ran is not None:
+            return None
+        taken = await self._job.stdout.until(mark, limit)
+        self._closed = self._closed or taken is None
+        return taken
+
     async def end(self) -> Ran:
         """Kill whatever is left of it and say what was seen; stdout is empty."""
         async with self._lock:

@@ -25,6 +25,13 @@ class Conversation(Protocol):
         stdin and read one of the same form from its stdout; None when the command ended instead,
         broke the form, or a limit was reached."""
 
+    async def send(self, content: bytes) -> None:
+        """Send bytes as they are to the command's stdin, for one that has a form of its own."""
+
+    async def until(self, mark: bytes, limit: int = 1 << 20) -> bytes | None:
+        """Read the command's stdout up to `mark`, which is left out; may be given up and called
+        again. None when the command ended, or wrote more than `limit` without it."""
+
     async def end(self) -> Ran:
         """Kill whatever is left of it and say what was seen; stdout is empty. A command that still
         ran ends with signal 9."""

@@ -39,6 +39,22 @@ class Reader:
         del self._pending[:size]
         return taken
 
+    async def until(self, mark: bytes, limit: int) -> bytes | None:
+        """Read up to a mark, which is taken away too; None at the end, or beyond the limit.
+
+        Cancelled, it loses nothing.
+        """
+        seen = 0
+        while (place := self._pending.find(mark, max(0, seen - len(mark)))) < 0:
+            seen = len(self._pending)
+            piece = await self.some() if seen <= limit else b""
+            if not piece:
+                return None
+            self._pending += piece
+        taken = bytes(self._pending[:place])
+        del self._pending[: place + len(mark)]
+        return taken
+
     def close(self) -> None:
         """Close it; twice does no harm."""
         if self._descriptor >= 0:
