@@ -37,6 +37,7 @@ from evalkit.web_task import (
     Press,
     Property,
     Reload,
+    Rendered,
     Resize,
     Role,
     Scroll,
@@ -196,6 +197,10 @@ async def _holds(page: WebPage, step: Expectation) -> bool:
     match step:
         case Text():
             return step.holds(await page.look("text", step.text))
+        case Rendered():
+            told = await page.roles(step.rendered)
+            text = "".join(each.name for each in told if each.role == "StaticText")
+            return step.holds(" ".join(text.split()))
         case Attribute():
             there = await page.look("count", step.attribute)
             value = await page.look("attribute", step.attribute, step.name)
@@ -231,11 +236,15 @@ async def _side(page: WebPage, step: Box) -> float | None:
 
 
 async def _has_role(page: WebPage, step: Role) -> bool:
-    found = await page.roles(step.role, step.named, step.inside)
     fitting = [
-        states
-        for states in found
-        if all(str(states.get(k)).lower() == str(v).lower() for k, v in step.states.items())
+        told
+        for told in await page.roles(step.inside)
+        if told.role in step.role.split("|")
+        and (step.named is None or " ".join(told.name.split()) == step.named)
+        and all(
+            str(told.states.get(name)).lower() == str(value).lower()
+            for name, value in step.states.items()
+        )
     ]
     return bool(fitting) if step.amount is None else len(fitting) == step.amount
 

@@ -38,6 +38,15 @@ class PageLost(Exception):
     """The page closed itself, or the process that showed it ended; the message says which."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing that assistive technology is told of."""
+
+    role: str
+    name: str
+    states: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class WebPage:
     """A tab. Everything that waits also answers what the page asks for meanwhile."""
@@ -111,15 +120,17 @@ class WebPage:
             raise Refused(f"{what} of {selector}")
         return found["result"].get("value")
 
-    async def roles(self, role: str, named: str | None, inside: str | None) -> list[dict[str, Any]]:
-        """The states of every element that assistive technology is told of with a role."""
+    async def roles(self, inside: str = "html") -> list[Told]:
+        """What assistive technology is told of an element and all in it, in the page's order."""
         root = (await self._call("DOM.getDocument", depth=0))["root"]["nodeId"]
-        if inside is not None:
-            root = (await self._call("DOM.querySelector", nodeId=root, selector=inside))["nodeId"]
-        wanted = {"nodeId": root, "role": role} | ({"accessibleName": named} if named else {})
-        found = await self._call("Accessibility.queryAXTree", **wanted)
+        node = (await self._call("DOM.querySelector", nodeId=root, selector=inside))["nodeId"]
+        found = await self._call("Accessibility.queryAXTree", nodeId=node)
         return [
-            {row["name"]: row["value"].get("value") for row in node.get("properties", ())}
+            Told(
+                role=node["role"]["value"],
+                name=node.get("name", {}).get("value", ""),
+                states={row["name"]: row["value"].get("value") for row in node.get("properties", ())},
+            )
             for node in found["nodes"]
             if not node["ignored"]
         ]

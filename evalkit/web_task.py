@@ -132,6 +132,12 @@ class Text(_Value):
     text: Selector
 
 
+class Rendered(_Value):
+    """The text of the first match with what CSS adds to it, as assistive technology is told it."""
+
+    rendered: Selector
+
+
 class Attribute(_Value):
     """An attribute of the first match; `absent` if there must be none."""
 
@@ -200,25 +206,25 @@ class Focused(_Row):
 
 
 class Role(_Row):
-    """What assistive technology is told: an element of a role, with a name and states."""
+    """What assistive technology is told: an element of a role (several by `|`), name and states."""
 
     role: str
     named: str | None = None
     states: dict[str, Plain] = {}
-    inside: Selector | None = None
+    inside: Selector = "html"
     amount: int | None = None
     within_ms: int = 1000
 
 
 Action = Click | Hover | Type | Press | Scroll | Resize | Media | Reload | Wait
 Expectation = (
-    Text | Attribute | Property | Style | Box | Count | Texts | Shown | Hidden | Focused | Role
+    Text | Rendered | Attribute | Property | Style | Box | Count | Texts | Shown | Hidden | Focused | Role
 )
 Step = Action | Expectation
 STEPS: dict[str, type[Step]] = {
     "click": Click, "hover": Hover, "type": Type, "press": Press, "scroll": Scroll,
     "resize": Resize, "media": Media, "reload": Reload, "wait_ms": Wait, "text": Text,
-    "attribute": Attribute, "property": Property, "style": Style, "box": Box, "count": Count,
+    "rendered": Rendered, "attribute": Attribute, "property": Property, "style": Style, "box": Box, "count": Count,
     "texts": Texts, "shown": Shown, "hidden": Hidden, "focused": Focused, "role": Role,
 }  # fmt: skip
 
