@@ -12,6 +12,7 @@ from importlib import resources
 
 import anyio
 
+from evalkit.benchmarks.web import LANGUAGE, Web
 from evalkit.execution import Limits
 from evalkit.passk import decide
 from evalkit.problem import Judge, Outcome, Problem, Sample, Verdict
@@ -19,6 +20,7 @@ from tabwright.errors import UnknownLanguage
 
 _LIMITS = Limits(cpu_s=2.0, wall_s=3.0)
 _ENDING = ".hack"
+_PAGES = ("click_counter", "todo_list", "live_filter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ def targets(language: str) -> Sequence[Problem]:
     Raises:
         UnknownLanguage: they are not written in it.
     """
+    if language == LANGUAGE:
+        return [problem for problem in Web().problems(LANGUAGE) if problem.entry_point in _PAGES]
     if language != "python":
         raise UnknownLanguage(f"there are no tasks to attack in {language!r}")
     return [

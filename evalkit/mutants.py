@@ -34,7 +34,7 @@ class Mutant:
 
 
 def chosen_mutants(benchmark: str, problem: Problem, count: int = COUNT) -> list[Mutant]:
-    """Up to `count` mutants of a problem's reference, of as many kinds as there are; its own all."""
+    """Up to `count` mutants of a problem's reference, of many kinds; all of its own."""
     if "mutants" in problem.tests:
         return all_mutants(problem)
     survivors = known_survivors().get(benchmark, {}).get(problem.language, {})

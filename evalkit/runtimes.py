@@ -2,8 +2,8 @@
 
 `runtime.toml` is read and checked here; `evalkit.rendering` writes prompts and programs with it,
 `evalkit.nonce_judge` compiles and runs them, `evalkit.web_judge` shows pages in a browser,
-`evalkit.toolchains` says whether the programs are there. Nothing in the code knows a language by name. Every field is explained in
-docs/extending/language.md. Read `load_runtime` first.
+`evalkit.toolchains` says whether the programs are there. Nothing in the code knows a language by
+name. Every field is explained in docs/extending/language.md. Read `load_runtime` first.
 """
 
 from __future__ import annotations

@@ -2,12 +2,15 @@
 
 The page gets real clicks and keys. What is expected never enters the sandbox; what is looked at is
 read where the page's scripts cannot reach (`evalkit.web_page`) and compared here. A look is taken
-again until it holds or its patience is over, so a slow machine calls nobody wrong. Read
+again until it holds or its patience is over, so a slow machine calls nobody wrong. What held must
+hold again a moment later, or a page that shows one thing after the other would pass. Read
 `WebJudge.judge` first.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -56,6 +59,9 @@ _WALL_TIMES_CPU = 10.0
 _PATIENCE_S = 1.0
 _LEAST_LOOKS = 10
 _PAUSE_S = 0.05
+# Waited at most before what held is looked at again: ahead of an action, and at the end of a view.
+_MOMENTS_S = (0.12,)
+_LAST_MOMENTS_S = (0.3, 0.3, 0.3)
 _BY_ENDING = {
     Ending.MEMORY: Outcome.MEMORY,
     Ending.OUTPUT: Outcome.OUTPUT,
@@ -121,6 +127,8 @@ async def _shown(
         return ((Outcome.OUTPUT, "too many messages") if lost.flooded else None), started
     except PageLost as lost:
         return (Outcome.CRASHED, str(lost)), started
+    except Refused as refused:
+        return (Outcome.CRASHED, f"the page could not be shown: {refused}"), started
     return (Outcome.PASSED, ""), started
 
 
@@ -128,12 +136,40 @@ async def _failed_step(tools: DevTools, view: View, document: bytes) -> str:
     """Carry out the steps of a view; name the first that could not be, or that does not hold."""
     page = WebPage(tools, document, view.dialogs == "accept")
     await page.open(view.width, view.height, view.media)
+    held: list[tuple[int, Expectation]] = []
     for number, step in enumerate(view.steps, 1):
+        if not isinstance(step, Expectation):
+            if fallen := await _fallen(page, held, _MOMENTS_S):
+                return _named(*fallen)
+            held.clear()
         if not await _patiently(page, step):
-            verb = next(verb for verb, kind in STEPS.items() if isinstance(step, kind))
-            return f"step {number}: {verb} {getattr(step, verb)}"
+            return _named(number, step)
+        if isinstance(step, Expectation) and not step.passing:
+            held.append((number, step))
+    if fallen := await _fallen(page, held, _LAST_MOMENTS_S):
+        return _named(*fallen)
     await page.close()
     return ""
+
+
+def _named(number: int, step: Step) -> str:
+    verb = next(verb for verb, kind in STEPS.items() if isinstance(step, kind))
+    return f"step {number}: {verb} {getattr(step, verb)}"
+
+
+async def _fallen(
+    page: WebPage, held: Sequence[tuple[int, Expectation]], moments_s: Sequence[float]
+) -> tuple[int, Expectation] | None:
+    """Look again after moments that no page can know; name what does not hold any more."""
+    for moment_s in moments_s if held else ():
+        await page.wait(moment_s * random.SystemRandom().uniform(0.2, 1.0))
+        for number, step in held:
+            try:
+                if not await _holds(page, step):
+                    return number, step
+            except Refused:
+                return number, step
+    return None
 
 
 async def _patiently(page: WebPage, step: Step) -> bool:

@@ -129,7 +129,9 @@ class WebPage:
             Told(
                 role=node["role"]["value"],
                 name=node.get("name", {}).get("value", ""),
-                states={row["name"]: row["value"].get("value") for row in node.get("properties", ())},
+                states={
+                    row["name"]: row["value"].get("value") for row in node.get("properties", ())
+                },
             )
             for node in found["nodes"]
             if not node["ignored"]
@@ -150,9 +152,9 @@ class WebPage:
         """Press a key; names of modifiers stand before it, with `+`."""
         *modifiers, name = keys.split("+") if len(keys) > 1 else [keys]
         bits = sum(_MODIFIERS[modifier] for modifier in modifiers)
-        code, text = _KEYS.get(name, (ord(name[0].upper()), name))
+        code, text = _KEYS[name] if name in _KEYS else (_code(name), name)
         key = {"key": " " if name == "Space" else name, "windowsVirtualKeyCode": code}
-        key |= {"code": name if name in _KEYS else f"Key{name.upper()}", "modifiers": bits}
+        key |= {"code": name if name in _KEYS else "", "modifiers": bits}
         if text and not bits & ~_MODIFIERS["Shift"]:
             await self._call("Input.dispatchKeyEvent", type="keyDown", text=text, **key)
         else:
@@ -208,6 +210,11 @@ class WebPage:
         else:
             fault = {"requestId": request["requestId"], "errorReason": "BlockedByClient"}
             self.tools.post("Fetch.failRequest", self.session, **fault)
+
+
+def _code(sign: str) -> int:
+    """Give a letter's or digit's key; another sign's number may be the code of a key, as Delete."""
+    return ord(sign.upper()) if sign.isascii() and sign.isalnum() else 0
 
 
 @cache

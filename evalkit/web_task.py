@@ -1,8 +1,8 @@
 """A web task as its file states it: the text, a page that does it, wrong pages, and what is tried.
 
 A file is TOML and needs no code. Steps are carried out in order on the page as a reader would see
-it; the first key of a step is what it does. Every field is explained in docs/extending/benchmark.md.
-Read `WebTask` first.
+it; the first key of a step is what it does. docs/extending/benchmark.md explains every field. Read
+`WebTask` first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from tabwright.errors import InvalidRequest
 
 _LEAST_MUTANTS = 3
+# A sign, or the name of a key, with modifiers before it.
+KEYS = (
+    r"^((Alt|Control|Meta|Shift)\+)*(\S|Backspace|Tab|Enter|Escape|Space|PageUp|PageDown|End|Home"
+    r"|Arrow(Left|Up|Right|Down)|Delete)$"
+)
 Selector = Annotated[str, Field(min_length=1)]
 Side = Literal["left", "top", "right", "bottom", "width", "height"]
 Plain = str | bool | int | float
@@ -50,7 +55,7 @@ class Type(_Row):
 class Press(_Row):
     """A key by its name, with modifiers before it: `Shift+Tab`."""
 
-    press: str
+    press: Annotated[str, Field(pattern=KEYS)]
     times: int = 1
 
 
@@ -84,7 +89,14 @@ class Wait(_Row):
     wait_ms: int
 
 
-class Compared(_Row):
+class Seen(_Row):
+    """What is looked for until it holds, and then must go on to hold unless `passing`."""
+
+    within_ms: int = 1000
+    passing: bool = False
+
+
+class Compared(Seen):
     """What a value must be. All that is given must hold."""
 
     equals: Plain | None = None
@@ -94,7 +106,6 @@ class Compared(_Row):
     matches: str | None = None
     at_least: float | None = None
     at_most: float | None = None
-    within_ms: int = 1000
 
     def holds(self, value: Any) -> bool:
         """Compare; a value that is not there is nothing."""
@@ -114,7 +125,7 @@ class Compared(_Row):
     @property
     def says_nothing(self) -> bool:
         """Whether no comparison was given."""
-        names = Compared.model_fields.keys() - {"within_ms"}
+        names = Compared.model_fields.keys() - Seen.model_fields.keys()
         return all(getattr(self, name) is None for name in names)
 
 
@@ -176,36 +187,32 @@ class Count(_Value):
     count: Selector
 
 
-class Texts(_Row):
+class Texts(Seen):
     """The texts of all matches that can be seen, in the order of the page."""
 
     texts: Selector
     are: list[str]
-    within_ms: int = 1000
 
 
-class Shown(_Row):
+class Shown(Seen):
     """A match can be seen."""
 
     shown: Selector
-    within_ms: int = 1000
 
 
-class Hidden(_Row):
+class Hidden(Seen):
     """No match can be seen, or there is none."""
 
     hidden: Selector
-    within_ms: int = 1000
 
 
-class Focused(_Row):
+class Focused(Seen):
     """The first match has the keyboard."""
 
     focused: Selector
-    within_ms: int = 1000
 
 
-class Role(_Row):
+class Role(Seen):
     """What assistive technology is told: an element of a role (several by `|`), name and states."""
 
     role: str
@@ -218,15 +225,43 @@ class Role(_Row):
 
 Action = Click | Hover | Type | Press | Scroll | Resize | Media | Reload | Wait
 Expectation = (
-    Text | Rendered | Attribute | Property | Style | Box | Count | Texts | Shown | Hidden | Focused | Role
+    Text
+    | Rendered
+    | Attribute
+    | Property
+    | Style
+    | Box
+    | Count
+    | Texts
+    | Shown
+    | Hidden
+    | Focused
+    | Role
 )
 Step = Action | Expectation
 STEPS: dict[str, type[Step]] = {
-    "click": Click, "hover": Hover, "type": Type, "press": Press, "scroll": Scroll,
-    "resize": Resize, "media": Media, "reload": Reload, "wait_ms": Wait, "text": Text,
-    "rendered": Rendered, "attribute": Attribute, "property": Property, "style": Style, "box": Box, "count": Count,
-    "texts": Texts, "shown": Shown, "hidden": Hidden, "focused": Focused, "role": Role,
-}  # fmt: skip
+    "click": Click,
+    "hover": Hover,
+    "type": Type,
+    "press": Press,
+    "scroll": Scroll,
+    "resize": Resize,
+    "media": Media,
+    "reload": Reload,
+    "wait_ms": Wait,
+    "text": Text,
+    "rendered": Rendered,
+    "attribute": Attribute,
+    "property": Property,
+    "style": Style,
+    "box": Box,
+    "count": Count,
+    "texts": Texts,
+    "shown": Shown,
+    "hidden": Hidden,
+    "focused": Focused,
+    "role": Role,
+}
 
 
 def _step(given: Any) -> Step:
