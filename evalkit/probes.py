@@ -1,7 +1,8 @@
 """Programs of known outcome in every language, from `sandboxes/<language>/probes/`.
 
 All complete one problem, which returns its argument. `passes.txt` is tried with every type, and so
-shows that literals, types and answers of a language are what they should be. Read `probes` first.
+shows that literals, types and answers of a language are what they should be. What a browser shows
+is tried on the folder's own `task.toml` instead. Read `probes` first.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from evalkit.benchmarks.web import page_problem
 from evalkit.neutral import NeutralProblem
 from evalkit.problem import Outcome, Problem, Sample
 from evalkit.rendering import render
 from evalkit.runtimes import Runtime
+from evalkit.web_task import read_task
 
 OUTCOMES = {
     "passes": Outcome.PASSED,
@@ -49,6 +52,10 @@ def probes(runtime: Runtime) -> Iterator[Probe]:
         if not (runtime.folder / file).is_file():
             continue  # a language in which this cannot be written
         completion = runtime.template(file)
+        if runtime.browser is not None:
+            page = page_problem(read_task(runtime.folder / "task.toml"), runtime.name)
+            yield Probe(name, page, Sample(page.task_id, 0, completion), outcome)
+            continue
         kinds = _kinds(runtime) if outcome is Outcome.PASSED else ["int"]
         for kind in kinds:
             problem = render(_same_value(kind), runtime)

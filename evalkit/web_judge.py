@@ -54,7 +54,7 @@ from evalkit.web_task import (
     WebTask,
 )
 
-_WALL_TIMES_CPU = 10.0
+_WALL_TIMES_CPU = 30.0
 # A step that finds nothing is tried again for so long, and so often however slow the machine is.
 _PATIENCE_S = 1.0
 _LEAST_LOOKS = 10
@@ -88,7 +88,7 @@ class WebJudge:
         task: WebTask = problem.tests["web"]
         document = solution_of(problem, runtime, sample.completion).encode(errors="replace")
         command = Command(runtime.browser.argv, env=runtime.browser.env, toolchain=runtime.name)
-        bounds = _bounds(runtime.browser, limits)
+        bounds = browser_bounds(runtime.browser, limits)
         async with self.sandbox.talk(command, bounds) as talk:
             found, started = await _shown(talk, task, document)
             ran = await talk.end()
@@ -99,7 +99,7 @@ class WebJudge:
         return Verdict(problem.task_id, sample.index, outcome, detail, ran.cpu_s)
 
 
-def _bounds(browser: Program, limits: Limits) -> Limits:
+def browser_bounds(browser: Program, limits: Limits) -> Limits:
     """A page's limits, and what the browser needs for itself on top of them."""
     return replace(
         limits,

@@ -58,6 +58,13 @@ def _languages() -> str | None:
     return f"no toolchain of {', '.join(lacking)} (evalkit toolchains install)" if lacking else None
 
 
+def _chromium() -> str | None:
+    missing = missing_programs(load_runtime("html"))
+    return (
+        f"{missing[0]} not installed (evalkit toolchains install --lang html)" if missing else None
+    )
+
+
 def _redis() -> str | None:
     if shutil.which("redis-server") is None:
         return "redis-server not installed (Debian: redis-server)"
@@ -91,6 +98,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "sandbox": _sandbox,
     "docker": lambda: _package("docker") or docker_engine.missing(),
     "languages": _languages,
+    "chromium": _chromium,
     "triton": _triton,
 }
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Bring the system packages that the tests need: nginx and openssl (cancellation through a proxy), Node.js
 # with npm (the editors' own clients), bubblewrap (the sandbox of untrusted programs),
-# the compilers of C, C++ and Go, which are judged in it, and Redis (a store of experiments). Called by
-# `make test`; does nothing when they are there.
+# the compilers of C, C++ and Go and the browser, which are judged in it, and Redis (a store of
+# experiments). Called by `make test`; does nothing when they are there.
 set -eu
 
 export PATH="$PATH:/usr/sbin:/sbin"
@@ -11,6 +11,7 @@ command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 command -v g++ >/dev/null || missing="$missing g++"
 command -v go >/dev/null || missing="$missing golang-go"
+command -v chromium-headless-shell >/dev/null || missing="$missing chromium-headless-shell fonts-liberation"
 command -v nginx >/dev/null || missing="$missing nginx-light"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v node >/dev/null || missing="$missing nodejs"

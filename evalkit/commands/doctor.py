@@ -10,11 +10,13 @@ from dataclasses import asdict
 
 import anyio
 
+from evalkit.benchmarks.web import LANGUAGE
 from evalkit.runtimes import load_runtime, runtime_names
 from evalkit.sandbox import SANDBOXES
 from evalkit.sandbox.checks import CheckResult, run_checks
 from evalkit.session import open_sandbox
 from evalkit.toolchains import missing_programs
+from evalkit.web_checks import page_checks
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,4 +57,7 @@ async def _checks(name: str, only: Sequence[str]) -> list[CheckResult]:
         print(f"{result.name}: {'held' if result.contained else 'HOLE'}", file=sys.stderr)
 
     async with open_sandbox(name) as sandbox:
-        return await run_checks(sandbox, seen, only)
+        results = await run_checks(sandbox, seen, only)
+        if not only and not missing_programs(load_runtime(LANGUAGE)):
+            results += await page_checks(sandbox, seen)
+        return results

@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.neutral import NeutralProblem, spelled
 from evalkit.rendering import literal, program_of, prompt_of, render, solution_of, suited
-from evalkit.runtimes import load_runtime, runtime_names
+from evalkit.runtimes import load_runtime, neutral_languages, runtime_names
 from tabwright.errors import InvalidRequest
 from tabwright.languages import languages
 
@@ -49,7 +49,7 @@ def test_a_c_prompt_declares_the_lists_that_occur() -> None:
     assert prompt.endswith("\ndouble scaled_total(IntList new, double unit_price) {\n")
 
 
-@pytest.mark.parametrize("name", runtime_names())
+@pytest.mark.parametrize("name", neutral_languages())
 def test_no_mark_is_left_and_the_name_is_the_languages(name: str) -> None:
     runtime = load_runtime(name)
     problem = render(PROBLEM, runtime)
@@ -66,7 +66,7 @@ def test_every_language_is_a_row_of_the_table(name: str) -> None:
     assert languages().get(name).name == name
 
 
-@pytest.mark.parametrize("name", runtime_names())
+@pytest.mark.parametrize("name", neutral_languages())
 def test_what_is_expected_is_in_no_program(name: str) -> None:
     runtime = load_runtime(name)
     case = {"args": [[1], 1.0], "returns": 7654.321}
