@@ -6,6 +6,7 @@ told to, from outside. `evalkit doctor` calls this where a browser is installed.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import tempfile
@@ -17,12 +18,14 @@ from evalkit.devtools import BrowserLost, DevTools, Refused
 from evalkit.execution import Command, Limits
 from evalkit.runtimes import load_runtime
 from evalkit.sandbox.checks import CheckResult
+from evalkit.sandbox.mounts import USER
 from evalkit.sandbox.seam import Sandbox, SandboxFailed
 from evalkit.web_judge import browser_bounds
 
 _LIMITS = Limits(cpu_s=20, wall_s=120)
 _TEXT = "document.documentElement.innerText"
 _LOADING_S = 0.5
+_LOOKS = 6
 _OWN = Path(__file__).resolve()
 
 
@@ -50,7 +53,7 @@ async def page_checks(
             tools = DevTools(talk)
             try:
                 # Where something must be seen, or the checks below would look at nothing.
-                if "passwd" not in await _read(tools, "file:///etc/"):
+                if USER not in await _read(tools, "file:///etc/passwd"):
                     raise SandboxFailed("the browser does not show what is in its sandbox")
                 found = [
                     ("a file", secret in await _read(tools, f"file://{file.name}")),
@@ -72,12 +75,15 @@ async def _read(tools: DevTools, place: str) -> str:
     """Go to a place and read what is shown."""
     made = await tools.call("Target.createTarget", url=place)
     attached = await tools.call("Target.attachToTarget", targetId=made["targetId"], flatten=True)
-    await tools.listen(_LOADING_S)
-    try:
-        found = await tools.call("Runtime.evaluate", attached["sessionId"], expression=_TEXT)
-    except Refused:
-        return ""
-    return str(found["result"].get("value", ""))
+    text = ""
+    for _ in range(_LOOKS):
+        await tools.listen(_LOADING_S)
+        with contextlib.suppress(Refused):
+            found = await tools.call("Runtime.evaluate", attached["sessionId"], expression=_TEXT)
+            text = str(found["result"].get("value", ""))
+        if text.strip():
+            break
+    return text
 
 
 def _was_called(server: socket.socket) -> bool:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 
+import anyio
 import pytest
 
 from evalkit.execution import Command, Ending, Limits
@@ -97,6 +98,22 @@ async def test_messages_go_back_and_forth_until_the_conversation_ends(sandbox: S
         ran = await conversation.end()
         assert await conversation.ask(b"late") is None
     assert (ran.ending, ran.signal, ran.stdout) == (Ending.SIGNAL, 9, b"")
+
+
+async def test_a_program_with_a_form_of_its_own_is_read_up_to_a_mark(sandbox: Sandbox) -> None:
+    async with sandbox.talk(Command(("cat",)), SOON) as conversation:
+        await conversation.send(b"one\0two\0rest")
+        assert await conversation.until(b"\0") == b"one"
+        with anyio.move_on_after(0.2) as given_up:
+            assert await conversation.until(b"\0") == b"two"
+            await conversation.until(b"\0")
+        assert given_up.cancelled_caught
+        await conversation.send(b" of it\0" + b"x" * 100_000)
+        assert await conversation.until(b"\0") == b"rest of it"
+        assert await conversation.until(b"\0", limit=50_000) is None
+        ran = await conversation.end()
+        assert await conversation.until(b"\0") is None
+    assert ran.stdout == b""
 
 
 # A program's last line → how it ends, its exit status or its signal, its output.
