@@ -177,6 +177,7 @@ class EventQueue:
         """Hold at most `room` events."""
         self._send, self._receive = anyio.create_memory_object_stream[_Item](room)
         self._room = room
+        self._away = ""
 
     def record(self, event: SuggestionEvent) -> bool:
         """Take one event without waiting; False: the queue is full."""
@@ -192,15 +193,14 @@ class EventQueue:
             return
         if self._send.statistics().current_buffer_used + len(events) > self._room:
             raise EventsFull("events cannot be stored fast enough; send all of them again")
+        if self._away:
+            raise _refused(self._away)
         ticket = _Ticket(len(events))
         for event in events:
             self._send.send_nowait((event, ticket))
         await ticket.wait()
         if ticket.reason:
-            raise EventsFull(
-                f"events cannot be stored now ({ticket.reason}); send all of them again",
-                retry_after_s=5.0,
-            )
+            raise _refused(ticket.reason)
 
     async def drain(self, store: EventStore) -> None:
         """Hand everything to `store` until cancelled, and what is left then; close the store."""
@@ -208,10 +208,29 @@ class EventQueue:
         try:
             while True:
                 batch = [await self._receive.receive(), *self._waiting()]
-                await _keep(store, batch)
+                await self._keep(store, batch)
                 batch = []
         finally:
             self._last(store, [*batch, *self._waiting(self._room)])
+
+    async def _keep(self, store: EventStore, items: list[_Item]) -> None:
+        """Store events, again and again while the store is away; who waits is told at once."""
+        while True:
+            try:
+                await anyio.to_thread.run_sync(store.append, [event for event, _ in items])
+                if self._away:
+                    logger.info("events are stored again")
+                self._away = ""
+                _tell(items)
+                return
+            except OSError as error:
+                reason = error.strerror or str(error)
+                if not self._away:
+                    logger.error("events wait for their store", extra={"reason": reason})
+                    items += self._waiting(self._room)  # none that somebody waits for come later
+                    _tell(items, reason)
+                self._away = reason
+            await anyio.sleep(_RETRY_S)
 
     def _waiting(self, most: int = _BATCH) -> list[_Item]:
         found: list[_Item] = []
@@ -245,19 +264,6 @@ def _tell(items: Sequence[_Item], reason: str = "") -> None:
                 ticket.kept()
 
 
-async def _keep(store: EventStore, items: Sequence[_Item]) -> None:
-    """Store events, again and again while the store is away; who waits is told the first time."""
-    away = False
-    while True:
-        try:
-            await anyio.to_thread.run_sync(store.append, [event for event, _ in items])
-            _tell(items)
-            if away:
-                logger.info("events are stored again")
-            return
-        except OSError as error:
-            if not away:
-                logger.error("events wait for their store", extra={"reason": error.strerror})
-            away = True
-            _tell(items, str(error.strerror))
-        await anyio.sleep(_RETRY_S)
+def _refused(reason: str) -> EventsFull:
+    told = f"events cannot be stored now ({reason}); send all of them again"
+    return EventsFull(told, retry_after_s=5.0)

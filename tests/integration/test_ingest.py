@@ -132,6 +132,7 @@ def test_while_store_and_disk_are_full_reports_are_refused_and_completions_go_on
         assert refused.status_code == 503
         assert "send all of them again" in refused.json()["detail"]
         assert float(refused.headers["retry-after"]) >= 1
+        assert report(live.url, shown(3)).status_code == 503, "at once, again and again"
         assert httpx.post(f"{live.url}/v1/suggestions", json=BODY).status_code == 200
     kept = [json.loads(line)["id"] for line in spool.read_text("utf-8").splitlines()]
     assert kept == ["e1"]

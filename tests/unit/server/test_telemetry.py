@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import anyio
 import pytest
 
-from server.telemetry import EventKind, EventQueue, Suggested, SuggestionEvent
+from server.telemetry import EventKind, EventQueue, EventsFull, Suggested, SuggestionEvent
 
 pytestmark = pytest.mark.anyio
 
@@ -91,3 +91,27 @@ async def test_a_store_that_stays_away_is_tried_once_more_at_the_end(
     assert shelf.tried == 1
     assert shelf.closed
     assert [record.message for record in caplog.records][-1] == "events are lost"
+
+
+async def test_who_reports_is_told_at_once_while_the_store_is_away() -> None:
+    queue, shelf = EventQueue(), Shelf(away=True)
+    refused: list[int] = []
+
+    async def report(number: int) -> None:
+        with pytest.raises(EventsFull, match="No space left"):
+            await queue.keep([an_event(number)])
+        refused.append(number)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(queue.drain, shelf)
+            async with anyio.create_task_group() as reports:
+                for number in range(3):
+                    reports.start_soon(report, number)
+            await report(3)
+            shelf.away = False
+            await until(lambda: len(shelf.kept) == 3)
+            await queue.keep([an_event(3)])
+            tasks.cancel_scope.cancel()
+    assert sorted(refused) == [0, 1, 2, 3]
+    assert shelf.kept == ["0", "1", "2", "3"]
