@@ -22,7 +22,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's files in a folder, with the entry points as an installer writes them."""
     folder = tmp_path_factory.mktemp("greetings")
     files = dict(re.findall(r"^\*\*`(.+?)`\*\*\n\n```\w+\n(.*?)^```$", PAGE, re.M | re.S))
-    assert set(files) == {"pyproject.toml", "greetings.py"}
+    assert set(files) == {"pyproject.toml", "greetings.py", "traffic_light.toml"}
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     project = tomllib.loads(files["pyproject.toml"])["project"]
@@ -69,6 +69,22 @@ def test_its_reference_passes_and_its_mutants_fail(installed: Path) -> None:
     assert words
     code, report = evalkit(installed, *words[1].split())
     row = report["languages"]["python"]
+    assert code == 0, report
+    assert (row["references"], row["passed"]) == (1, 1)
+    assert (row["mutants"]["run"], row["mutants"]["failed"]) == (3, 3)
+
+
+@pytest.mark.needs("sandbox")
+@pytest.mark.needs("chromium")
+def test_the_web_task_of_the_page_passes_and_its_mutants_fail(
+    installed: Path, tmp_path: Path
+) -> None:
+    task = (installed / "traffic_light.toml").read_text(encoding="utf-8")
+    (tmp_path / "traffic_light.toml").write_text(task, encoding="utf-8")
+    words = re.search(r"^    evalkit (check .*) FOLDER$", PAGE, re.M)
+    assert words
+    code, report = evalkit(installed, *words[1].split(), str(tmp_path))
+    row = report["languages"]["html"]
     assert code == 0, report
     assert (row["references"], row["passed"]) == (1, 1)
     assert (row["mutants"]["run"], row["mutants"]["failed"]) == (3, 3)
