@@ -34,7 +34,7 @@ REQUIRE_TRITON = $(shell $(RUN)/python -c 'from server.tritonserver.environment 
 ALL_EXTRAS := cpu,train,triton,redis,otel,ab,data,spark,loadtest,eval,docker,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all check format docs bench load measure clean lock setup-serve setup-test setup-system
+.PHONY: help serve test test-all check format docs bench load measure measure-triton clean lock setup-serve setup-test setup-system
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -86,6 +86,12 @@ measure: $(TEST_READY) ## Write docs/results anew (idle machine; HOLES=FILE for 
 	$(RUN)/tabwright parse-bench --json >docs/results/postprocess.json
 	$(RUN)/python docs/results/ingest.py >docs/results/ingest.json
 	$(if $(HOLES),$(RUN)/tabwright quality --holes $(HOLES) >docs/results/quality.txt)
+
+measure-triton: $(TEST_READY) ## Write docs/results/triton_*.json anew, in 12 minutes at most (idle machine)
+	$(RUN)/tabwright triton install
+	-$(RUN)/python -m docs.results.triton_contract >docs/results/triton_contract.json
+	-$(RUN)/python -m docs.results.triton_cancel >docs/results/triton_cancel.json
+	-$(RUN)/python -m docs.results.triton_overhead >docs/results/triton_overhead.json
 
 clean: ## Remove environments, caches and generated files (not the models)
 	rm -rf .venv .venv-lock build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \

@@ -15,7 +15,7 @@ from typing import Any
 from docs.results.triton_node import Measured, measured, where
 
 LIMIT_MS = 50.0
-BOUND_S = 500
+BOUND_S = 180
 
 
 def bench(server: Measured, rounds: int, cancels: int) -> dict[str, Any]:
@@ -24,9 +24,7 @@ def bench(server: Measured, rounds: int, cancels: int) -> dict[str, Any]:
         *(sys.executable, "-m", "tabwright", "cancel-bench", "--engine", "triton", "--json"),
         *("--triton-url", server.url, "--rounds", str(rounds), "--cancels", str(cancels)),
     ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=BOUND_S, check=False
-    )  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=False)
     if not done.stdout:
         raise SystemExit(done.stderr[-2000:])
     told: dict[str, Any] = json.loads(done.stdout)

@@ -27,7 +27,7 @@ from tabwright.request import SamplingParams
 
 PROMPTS, TOKENS, AT_ONCE = 50, 32, 64
 LIMIT_S = 2.0
-BOUND_S = 300
+BOUND_S = 150
 _GREEDY = SamplingParams(max_tokens=TOKENS)
 _ROOT = Path(__file__).parents[2]
 
@@ -35,7 +35,8 @@ _ROOT = Path(__file__).parents[2]
 def prompts(server: Measured) -> list[list[int]]:
     """Pieces of this repository's code, of many lengths."""
     text = "".join(file.read_text("utf-8") for file in sorted((_ROOT / "tabwright").glob("*.py")))
-    pieces = [text[i * 1500 : i * 1500 + 40 + 23 * i] for i in range(PROMPTS)]
+    pieces = [text[i * 700 : i * 700 + 40 + 23 * i] for i in range(PROMPTS)]
+    assert len(text) > 700 * PROMPTS + 40, "every prompt has text"
     return [server.artifact.tokenizer.encode(piece) for piece in pieces]
 
 

@@ -36,7 +36,7 @@ TOKENS = 24
 ROUNDS = 60  # of one request at a time
 BATCHES = 8  # of CONCURRENCY requests at a time
 CONCURRENCY = 16
-BOUND_S = 400
+BOUND_S = 150
 TARGET_MS, TARGET_LOSS = 1.0, 0.15
 _SOURCE = open(__file__, encoding="utf-8").read()  # noqa: SIM115
 
