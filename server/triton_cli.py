@@ -20,7 +20,7 @@ from pathlib import Path
 from server.settings import BUNDLED_MODEL
 from server.tritonserver.bundle import ensure_export
 from server.tritonserver.environment import RELEASE, ensure, folder, installed, unsupported
-from server.tritonserver.node import Node, Ports, Running
+from server.tritonserver.node import START_S, Node, Ports, Running
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import ConfigError
 
@@ -194,4 +194,4 @@ def _what_to_serve(verb: argparse.ArgumentParser, first_port: int) -> None:
     add("--triton-port" if not first_port else "--port", dest="port", type=int,
         default=first_port, help="port of its HTTP, the next two are gRPC and metrics; 0: free ones"
         f" (default: {first_port})")  # fmt: skip
-    add("--timeout", type=float, default=180.0, help="seconds for it to load (default: 180)")
+    add("--timeout", type=float, default=START_S, help="seconds for it to load (default: 300)")

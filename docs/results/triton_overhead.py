@@ -212,6 +212,9 @@ async def measure(server: Measured) -> dict[str, Any]:
             gateway(server) as target,
             InferenceServerClient(server.url) as client,
         ):
+            # An answer that ends early would measure another length each way.
+            rows = [row for row in rows if len(await Http(target, [row]).ask(0)) == TOKENS]
+            assert len(rows) >= 10, "ten prompts have long answers"
             ways: dict[str, Ask] = {
                 "tritonclient": Direct(server, client, rows).ask,
                 "engine": Through(running, rows).ask,

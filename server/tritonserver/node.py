@@ -25,7 +25,7 @@ from server.tritonserver.environment import NoTriton, link_backend, triton, vari
 from tabwright.errors import ConfigError
 
 SHARED_MEMORY = Path("/dev/shm")
-START_S = 180.0
+START_S = 300.0
 _EXIT_S = 2  # Triton's own patience with running requests when it is told to end
 _GRACE_S = _EXIT_S + 4.0
 _STUB = "triton_python_backend_stub"

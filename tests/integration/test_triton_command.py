@@ -20,7 +20,7 @@ from server.tritonserver.node import SHARED_MEMORY, Node, Ports, _named
 from tabwright.artifact import ModelArtifact
 
 needs_triton = pytest.mark.needs("triton")
-PATIENCE_S = 240
+PATIENCE_S = 400
 
 
 def triton(*words: str, home: Path, code: int = 0) -> str:
