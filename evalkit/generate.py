@@ -10,8 +10,14 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import os
+import shutil
 import ssl
+import tempfile
 import time
+import weakref
+import zlib
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,33 +175,30 @@ class Recorded:
             InvalidRequest: the file cannot be used; the message names the line.
         """
         self._path = path
-        self._rows: dict[str, list[str]] = {}
-        for number, line in enumerate(_lines(path), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                task_id, completion = row["task_id"], row["completion"]
-            except (ValueError, KeyError, TypeError):
-                task_id = completion = None
-            if not isinstance(task_id, str) or not isinstance(completion, str):
-                raise InvalidRequest(
-                    "samples", f"line {number}", "give JSON with the strings task_id and completion"
-                )
-            self._rows.setdefault(task_id, []).append(completion)
+        self._places: dict[str, array[int]] = {}
+        self._descriptor = _plain(path)
+        weakref.finalize(self, os.close, self._descriptor)
+        place = 0
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    task_id, _ = _row(line, number)
+                    self._places.setdefault(task_id, array("Q")).append(place)
+                place += len(line)
 
     def describe(self) -> Mapping[str, Any]:
         """The file's name and what is in it."""
-        return {"samples": self._path.name, "rows": sum(map(len, self._rows.values()))}
+        return {"samples": self._path.name, "rows": sum(map(len, self._places.values()))}
 
     @property
     def task_ids(self) -> Iterable[str]:
         """The tasks that there are samples of."""
-        return self._rows.keys()
+        return self._places.keys()
 
     def count(self, task_id: str) -> int:
         """How many samples of one task there are."""
-        return len(self._rows.get(task_id, ()))
+        return len(self._places.get(task_id, ()))
 
     def has(self, problem: Problem, index: int) -> bool:
         """Where the file has so many."""
@@ -203,7 +206,12 @@ class Recorded:
 
     async def sample(self, problem: Problem, index: int) -> Sample:
         """The row itself."""
-        return Sample(problem.task_id, index, self._rows[problem.task_id][index])
+        return Sample(problem.task_id, index, self._text(problem.task_id, index))
+
+    def _text(self, task_id: str, index: int) -> str:
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(self._places[task_id][index])
+            return _row(file.readline(), index)[1]
 
 
 def cut_at_stops(text: str, stops: Iterable[str]) -> str:
@@ -222,11 +230,30 @@ def _text(answer: bytes) -> str:
     return text
 
 
-def _lines(path: Path) -> Iterable[str]:
+def _row(line: bytes, number: int) -> tuple[str, str]:
     try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        return raw.decode().splitlines()
-    except (OSError, ValueError, EOFError) as error:
+        row = json.loads(line)
+        task_id, completion = row["task_id"], row["completion"]
+    except (ValueError, KeyError, TypeError):
+        task_id = completion = None
+    if not isinstance(task_id, str) or not isinstance(completion, str):
+        raise InvalidRequest(
+            "samples", f"line {number}", "give JSON with the strings task_id and completion"
+        )
+    return task_id, completion
+
+
+def _plain(path: Path) -> int:
+    """A descriptor of the file, unpacked where it is gzipped, since places in it are sought."""
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            if not zipped:
+                return os.dup(file.fileno())
+            with tempfile.TemporaryFile() as unpacked, gzip.open(file) as content:
+                shutil.copyfileobj(content, unpacked)
+                unpacked.seek(0)
+                return os.dup(unpacked.fileno())
+    except (OSError, EOFError, zlib.error) as error:
         raise InvalidRequest("samples", str(path), f"give a readable file: {error}") from None

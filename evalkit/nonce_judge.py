@@ -56,7 +56,8 @@ class NonceJudge:
             ToolchainMissing: the language's programs are not on this machine.
         """
         runtime = load_runtime(problem.language, self.root)
-        require(runtime)
+        if not self.sandbox.brings_toolchains:
+            require(runtime)
         neutral = NeutralProblem.of(problem.tests["neutral"], problem.task_id)
         solution = solution_of(problem, runtime, sample.completion)
         files: Files = program_of(neutral, runtime, solution)

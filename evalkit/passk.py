@@ -52,10 +52,13 @@ async def judge_references(
             verdicts[problem.task_id] = verdict
             seen(verdict)
 
-    async with anyio.create_task_group() as tasks:
-        for problem in problems:
-            if problem.reference is not None:
-                tasks.start_soon(one, problem, problem.reference)
+    try:
+        async with anyio.create_task_group() as tasks:
+            for problem in problems:
+                if problem.reference is not None:
+                    tasks.start_soon(one, problem, problem.reference)
+    except ExceptionGroup as group:
+        raise _first(group) from None
     return verdicts
 
 

@@ -5,6 +5,9 @@
     verdicts.jsonl  one line a verdict
     report.json     written at the end
 
+A run over several languages has samples and verdicts of each in a folder of its own, because tasks
+may be called the same in all of them.
+
 Lines are appended and flushed; half a line at the end, from a run that was killed, is cut off.
 """
 
@@ -35,8 +38,7 @@ class RunFolder:
         """
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._check_plan(plan)
+            claim(path, plan)
             for name in (SAMPLES, VERDICTS):
                 _mend(path / name)
             self._samples = (path / SAMPLES).open("a", encoding="utf-8")
@@ -73,24 +75,32 @@ class RunFolder:
         """Keep one verdict."""
         _append(self._verdicts, asdict(verdict))
 
-    def write_report(self, report: Mapping[str, Any]) -> None:
-        """Publish the report whole or not at all."""
-        write_json(self.path / REPORT, report)
 
-    def _check_plan(self, plan: Mapping[str, Any]) -> None:
-        path = self.path / PLAN
-        if not path.exists():
-            write_json(path, plan)
-            return
-        there = json.loads(path.read_text(encoding="utf-8"))
-        wanted = json.loads(json.dumps(plan))
-        differing = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
-        if differing:
-            raise InvalidRequest(
-                "out",
-                str(self.path),
-                f"it holds a run with another {', '.join(differing)}; give another folder",
-            )
+def claim(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Make a folder one of this plan.
+
+    Raises:
+        InvalidRequest: there is a run with another plan.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / PLAN
+    if not path.exists():
+        write_json(path, plan)
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))
+    wanted = json.loads(json.dumps(plan))
+    differing = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
+    if differing:
+        raise InvalidRequest(
+            "out",
+            str(folder),
+            f"it holds a run with another {', '.join(differing)}; give another folder",
+        )
+
+
+def write_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """Publish the report whole or not at all."""
+    write_json(folder / REPORT, report)
 
 
 def read_verdicts(folder: Path) -> Iterator[Verdict]:

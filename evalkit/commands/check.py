@@ -14,13 +14,13 @@ from typing import Any
 import anyio
 
 from evalkit.commands.options import add_benchmark, add_sandbox, check_jobs, chosen_languages
+from evalkit.executors import judging
 from evalkit.mutants import COUNT, chosen_mutants, judge_mutants
 from evalkit.passk import judge_references, limits_for
 from evalkit.problem import Judge, Outcome, Problem, Verdict
 from evalkit.progress import Progress
 from evalkit.registry import load_benchmark
 from evalkit.score import totals
-from evalkit.session import judging_in
 from evalkit.toolchains import lacks
 from tabwright.errors import InvalidRequest
 
@@ -73,7 +73,7 @@ async def _check(args: argparse.Namespace) -> dict[str, Any]:
             raise InvalidRequest("lang", language, fix)
     skipped = {name: why for name in languages if args.lang == "all" and (why := lacks(name))}
     report: dict[str, Any] = {"benchmark": benchmark.name, "skipped": skipped, "languages": {}}
-    async with judging_in(args.sandbox) as judge:
+    async with judging(args.executor, args.sandbox, places) as judge:
         for language in (name for name in languages if name not in skipped):
             problems = benchmark.problems(language)
             with Progress(language, len(problems)) as bar:

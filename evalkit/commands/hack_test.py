@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 
 from evalkit.commands.options import add_sandbox, check_jobs
+from evalkit.executors import judging
 from evalkit.hacking import Attempt, attack, hacks, targets
 from evalkit.progress import Progress
-from evalkit.session import judging_in
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,5 +55,5 @@ def main(argv: Sequence[str]) -> int:
 async def _attack(args: argparse.Namespace, language: str) -> list[Attempt]:
     total = (1 + len(hacks(language))) * len(targets(language))
     with Progress(f"{language}: hacks", total) as bar:
-        async with judging_in(args.sandbox) as judge:
+        async with judging(args.executor, args.sandbox, check_jobs(args.jobs)) as judge:
             return await attack(judge, language, check_jobs(args.jobs), bar.seen)

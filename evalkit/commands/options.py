@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalkit.executors import EXECUTORS
 from evalkit.problem import Benchmark
 from evalkit.sandbox import SANDBOXES
 from evalkit.toolchains import lacks
@@ -28,6 +29,9 @@ def add_benchmark(parser: argparse.ArgumentParser) -> None:
 def add_sandbox(parser: argparse.ArgumentParser) -> None:
     """Where programs run."""
     parser.add_argument("--sandbox", choices=tuple(SANDBOXES), default="process")
+    parser.add_argument(
+        "--executor", choices=tuple(EXECUTORS), default="local", help="where judges work"
+    )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument(
         "--jobs", type=int, default=cores, help="programs at a time (default: one a core)"

@@ -24,7 +24,9 @@ from evalkit.commands.options import (
     without_missing,
 )
 from evalkit.commands.report import table
+from evalkit.contamination import FILE, Contamination
 from evalkit.execution import Limits
+from evalkit.executors import judging
 from evalkit.generate import Endpoint, Recorded, References, SampleSource
 from evalkit.model_server import serving
 from evalkit.page import render
@@ -32,9 +34,9 @@ from evalkit.passk import Places, evaluate, judge_references, limits_for
 from evalkit.problem import Benchmark, Judge, Outcome, Problem, Verdict
 from evalkit.progress import Progress
 from evalkit.registry import load_benchmark
-from evalkit.runs import RunFolder
-from evalkit.score import score, tally, totals, within
-from evalkit.session import judging_in
+from evalkit.reporting import language_row
+from evalkit.runs import RunFolder, claim, write_report
+from evalkit.score import totals
 from tabwright import __version__
 from tabwright.errors import Broken, InvalidRequest
 
@@ -76,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--problems", type=int, help="only so many problems of each language")
     parser.add_argument("--allow-partial", action="store_true", help="score what has samples")
     parser.add_argument("--within-ms", type=float, help="also score what came within this time")
+    parser.add_argument(
+        "--contamination", type=Path, metavar="FILE", help="tasks that the model has met"
+    )
     parser.add_argument("--fail-under", help="exit 1 below this, such as pass@1=0.30")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<name>)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -91,6 +96,8 @@ class _Asked:
     problems: Mapping[str, Sequence[Problem]]
     n: int
     places: Places
+    recorded: Recorded | None
+    contamination: Contamination | None
 
 
 async def _run(args: argparse.Namespace) -> dict[str, Any]:
@@ -98,44 +105,47 @@ async def _run(args: argparse.Namespace) -> dict[str, Any]:
     asked = _asked(args)
     with _served(args) as url:
         source = _source(args, url, asked)
-        plan = {
-            "benchmark": asked.benchmark.name,
-            "languages": list(asked.problems),
-            "n": asked.n,
-            "problems": args.problems,
-            "source": dict(source.describe())
-            | ({"artifact": str(args.artifact)} if args.artifact else {}),
-            "evalkit": __version__,
-        }
-        if args.artifact:
-            plan["source"].pop("endpoint")  # the port is another one each time
+        plan = _plan(args, asked, source)
         folder = args.out or Path("runs") / f"{asked.benchmark.name}-{'-'.join(asked.problems)}"
+        started = time.time()
+        rows: dict[str, Any] = {}
+        claim(folder, plan)
+        async with judging(args.executor, args.sandbox, asked.places.judges) as judge:
+            for language, problems in asked.problems.items():
+                own = folder / language if len(asked.problems) > 1 else folder
+                with RunFolder(own, plan) as run:
+                    await _language(problems, asked, source, judge, run)
+                    rows[language] = language_row(
+                        run, problems, args.k, args.within_ms, asked.contamination
+                    )
         report: dict[str, Any] = {
             "benchmark": asked.benchmark.name,
             "plan": plan,
             "left_out": dict(asked.benchmark.left_out),
-            "languages": {},
+            "languages": rows,
         }
-        started = time.time()
-        with RunFolder(folder, plan) as run:
-            async with judging_in(args.sandbox) as judge:
-                for problems in asked.problems.values():
-                    await _language(problems, asked, source, judge, run)
-            tallies = tally(run.verdicts())
-            for language, problems in asked.problems.items():
-                row = score(problems, tallies, args.k)
-                if args.within_ms is not None:
-                    times = {(s.task_id, s.index): s.generated_ms for s in run.samples()}
-                    quick = tally(within(run.verdicts(), times, args.within_ms))
-                    found = score(problems, quick, args.k)["pass_at_k"]
-                    row["within_ms"] = {"ms": args.within_ms, "pass_at_k": found}
-                report["languages"][language] = row
-            report |= totals(report["languages"].values())
-            report["seconds"] = round(time.time() - started, 1)
-            run.write_report(report)
-            (folder / "report.html").write_text(render(report), encoding="utf-8")
+        report |= totals(rows.values())
+        report["seconds"] = round(time.time() - started, 1)
+        write_report(folder, report)
+        (folder / "report.html").write_text(render(report), encoding="utf-8")
     print(f"report: {folder}/report.html", file=sys.stderr)
     return report
+
+
+def _plan(args: argparse.Namespace, asked: _Asked, source: SampleSource) -> dict[str, Any]:
+    """What is asked for; a folder holds the run of one plan."""
+    described = dict(source.describe())
+    if args.artifact:
+        described.pop("endpoint")  # the port is another one each time
+        described["artifact"] = str(args.artifact)
+    return {
+        "benchmark": asked.benchmark.name,
+        "languages": list(asked.problems),
+        "n": asked.n,
+        "problems": args.problems,
+        "source": described,
+        "evalkit": __version__,
+    }
 
 
 async def _language(
@@ -172,9 +182,19 @@ def _asked(args: argparse.Namespace) -> _Asked:
         raise InvalidRequest("n", n, f"pass@{max(args.k)} needs at least {max(args.k)} samples")
     if args.concurrency < 1:
         raise InvalidRequest("concurrency", args.concurrency, "give at least 1")
-    if args.samples:
-        problems = _with_samples(problems, Recorded(args.samples), n, args.allow_partial)
-    return _Asked(benchmark, problems, n, Places(check_jobs(args.jobs), args.concurrency))
+    places = Places(check_jobs(args.jobs), args.concurrency)
+    recorded = Recorded(args.samples) if args.samples else None
+    if recorded is not None:
+        problems = _with_samples(problems, recorded, n, args.allow_partial)
+    return _Asked(benchmark, problems, n, places, recorded, _contamination(args, benchmark.name))
+
+
+def _contamination(args: argparse.Namespace, benchmark: str) -> Contamination | None:
+    """The list that was named, or the one that came with the model."""
+    path = args.contamination
+    if path is None and args.artifact and (args.artifact / FILE).is_file():
+        path = args.artifact / FILE
+    return Contamination.read(path, benchmark) if path is not None else None
 
 
 def _with_samples(
@@ -182,6 +202,9 @@ def _with_samples(
 ) -> dict[str, Sequence[Problem]]:
     """The problems that have n samples in the file; all must have them unless `partial`."""
     known = {p.task_id for rows in problems.values() for p in rows}
+    if len(known) < sum(map(len, problems.values())):
+        fix = "tasks are called the same in these languages, so name one for a file of samples"
+        raise InvalidRequest("lang", ",".join(problems), fix)
     strangers = sorted(set(recorded.task_ids) - known)
     if strangers:
         raise InvalidRequest("samples", strangers[0], "the benchmark has no such task_id")
@@ -206,8 +229,8 @@ def _served(args: argparse.Namespace) -> AbstractContextManager[str]:
 
 
 def _source(args: argparse.Namespace, url: str, asked: _Asked) -> SampleSource:
-    if args.samples:
-        return Recorded(args.samples)
+    if asked.recorded is not None:
+        return asked.recorded
     if args.references:
         for rows in asked.problems.values():
             for problem in rows:

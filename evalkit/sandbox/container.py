@@ -91,7 +91,9 @@ class Container:
     def remove(self) -> None:
         """Kill it and all that is left of it, whatever state it is in."""
         if self._socket is not None:
+            # Closing the stream alone leaves the socket open until it is collected.
             self._attached.close()
+            self._socket.close()
         if self._container is not None:
             self._container.remove(force=True, v=True)
 

@@ -41,6 +41,16 @@ _COLLECT = (
 _LENGTH = 21
 
 
+async def open_runsc_sandbox(toolchains: Mapping[str, Toolchain] | None = None) -> DockerSandbox:
+    """Open the sandbox with gVisor, a second kernel between programs and this machine's.
+
+    Raises:
+        SandboxUnavailable: no engine answers, or it does not know `runsc`.
+        MissingExtra: the SDK is not installed.
+    """
+    return await open_docker_sandbox(toolchains, runtime="runsc")
+
+
 async def open_docker_sandbox(
     toolchains: Mapping[str, Toolchain] | None = None,
     *,
@@ -53,27 +63,33 @@ async def open_docker_sandbox(
     knows, such as `runsc`.
 
     Raises:
-        SandboxUnavailable: no engine answers.
+        SandboxUnavailable: no engine answers, or it does not know the runtime.
         MissingExtra: the SDK is not installed.
     """
     try:
         sdk = importlib.import_module("docker")
     except ImportError as error:
         raise MissingExtra("docker", "docker") from error
-    assert toolchains is None or isinstance(toolchains, Mapping)
+    del toolchains
     try:
-        client = await anyio.to_thread.run_sync(_connected, sdk, base_url)
+        client = await anyio.to_thread.run_sync(_connected, sdk, base_url, runtime)
     except (sdk.errors.DockerException, OSError) as error:
         raise SandboxUnavailable(
             f"no container engine answers ({error}); start one, or name it with DOCKER_HOST, "
             "or use --sandbox process"
         ) from error
-    return DockerSandbox(client, sdk.errors.DockerException, runtime)
+    return DockerSandbox(client, sdk.errors, runtime)
 
 
-def _connected(sdk: Any, base_url: str | None) -> Any:
+def _connected(sdk: Any, base_url: str | None, runtime: str | None) -> Any:
     client = sdk.DockerClient(base_url=base_url) if base_url else sdk.from_env()
-    client.ping()
+    known = client.info()["Runtimes"]
+    if runtime is not None and runtime not in known:
+        client.close()
+        raise SandboxUnavailable(
+            f"the container engine knows no runtime {runtime}, only {', '.join(sorted(known))}; "
+            'install it and name it under "runtimes" in the daemon\'s configuration'
+        )
     for container in client.containers.list(all=True, filters={"label": LABEL}):
         if not cgroups.owner_lives(cgroups.PREFIX + container.labels[LABEL]):
             container.remove(force=True, v=True)
@@ -84,10 +100,12 @@ class DockerSandbox:
     """Runs each command in a container of its own. See `evalkit.sandbox.seam.Sandbox`."""
 
     name = "docker"
+    brings_toolchains = True
 
-    def __init__(self, client: Any, failure: type[Exception], runtime: str | None) -> None:
+    def __init__(self, client: Any, errors: Any, runtime: str | None) -> None:
         self._client = client
-        self._failure = failure
+        self._failure: type[Exception] = errors.DockerException
+        self._no_image: type[Exception] = errors.ImageNotFound
         self._runtime = runtime
 
     async def run(self, command: Command, limits: Limits) -> Ran:
@@ -138,6 +156,12 @@ class DockerSandbox:
         try:
             try:
                 await anyio.to_thread.run_sync(container.start)
+            except self._no_image:
+                language = command.toolchain or "python"
+                raise SandboxUnavailable(
+                    f"the engine has no image {given['image']}; run: "
+                    f"docker build -t {given['image']} sandboxes/{language}"
+                ) from None
             except (self._failure, OSError) as error:
                 raise SandboxFailed(f"{command.argv[0]}: the container engine: {error}") from error
             await container.write(files)

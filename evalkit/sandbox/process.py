@@ -74,6 +74,7 @@ class ProcessSandbox:
     """Runs each command in namespaces of its own. See `evalkit.sandbox.seam.Sandbox`."""
 
     name = "process"
+    brings_toolchains = False
 
     def __init__(self, bubblewrap: str, toolchains: Mapping[str, Toolchain]) -> None:
         _remove_stale()

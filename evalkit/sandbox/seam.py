@@ -47,6 +47,10 @@ class Sandbox(Protocol):
     def name(self) -> str:
         """The name in the table."""
 
+    @property
+    def brings_toolchains(self) -> bool:
+        """Whether languages come with it, in images, and need not be on this machine."""
+
     async def run(self, command: Command, limits: Limits) -> Ran:
         """Run one command to its end. Never raises for what the command did.
 

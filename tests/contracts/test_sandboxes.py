@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import anyio
 import pytest
 
 from evalkit.execution import Command, Ending, Limits
+from evalkit.registry import load_benchmark
 from evalkit.sandbox.checks import run_checks
 from evalkit.sandbox.docker import open_docker_sandbox
 from evalkit.sandbox.process import open_process_sandbox
@@ -195,6 +199,51 @@ async def test_a_program_that_is_missing_is_no_verdict(sandbox: Sandbox) -> None
         return
     with pytest.raises(SandboxFailed, match="no-such-program"):
         await sandbox.run(Command(("no-such-program",)), SOON)
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.slow
+@pytest.mark.parametrize(("benchmark", "language"), [("humaneval", "python"), ("core", "c")])
+def test_a_container_engine_judges_as_the_command_is_told_to(
+    engine_address: str, tmp_path: Path, benchmark: str, language: str
+) -> None:
+    rows = []
+    for problem in load_benchmark(benchmark).problems(language)[:2]:
+        assert problem.reference is not None
+        wrong = cut_in_half(problem.reference)
+        rows += [{"task_id": problem.task_id, "completion": c} for c in (problem.reference, wrong)]
+    samples = tmp_path / "samples.jsonl"
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = ["passk", "--benchmark", benchmark, "--lang", language, "--problems", "2", "--json"]
+    words += ["--sandbox", "docker", "--samples", str(samples), "-n", "2"]
+    done = evalkit(*words, "--out", str(tmp_path / "run"), DOCKER_HOST=engine_address)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["passed"], found["failed"], found["unjudged"]) == (2, 2, 0)
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.slow
+def test_an_engine_without_the_image_or_gvisor_is_a_clear_error(engine_address: str) -> None:
+    words = ["check", "--benchmark", "core", "--lang", "lua", "--sandbox", "docker"]
+    done = evalkit(*words, DOCKER_HOST=engine_address)
+    assert done.returncode == 3
+    assert "docker build -t evalkit-lua sandboxes/lua" in done.stderr
+    done = evalkit("doctor", "--sandbox", "runsc", DOCKER_HOST=engine_address)
+    if done.returncode != 0:
+        assert done.returncode == 3
+        assert "knows no runtime runsc" in done.stderr
+
+
+def cut_in_half(reference: str) -> str:
+    return reference[: len(reference) // 2]
+
+
+def evalkit(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "import sys; from evalkit.cli import main; sys.exit(main())"]
+    return subprocess.run(
+        [*command, *words], env=os.environ | env, capture_output=True, text=True, check=False
+    )
 
 
 async def test_every_attack_is_contained_and_nothing_is_left(sandbox: Sandbox) -> None:

@@ -1,7 +1,7 @@
 """A real container engine, started by hand: Debian's dockerd in a folder of its own.
 
-Its image `evalkit-python` is made of Debian packages, for where no registry is reached. `engine` is
-the way in. Needs root, and the packages docker.io and mmdebstrap.
+Its images are built from `sandboxes/` on a base of Debian packages, for where no registry is
+reached. `engine` is the way in. Needs root, and the packages docker.io and mmdebstrap.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from evalkit.runtimes import FOLDER
+
+IMAGES = ("python", "c")
 PROGRAMS = ("dockerd", "docker", "mmdebstrap")
 PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -43,7 +46,7 @@ def engine(folder: Path) -> Iterator[str]:
     ):
         try:
             _await(folder / "docker.sock", daemon)
-            _import_python(address, folder / "base.tar")
+            _build_images(address, folder / "base.tar")
             yield address
         finally:
             daemon.terminate()
@@ -57,12 +60,20 @@ def _await(path: Path, daemon: subprocess.Popen[bytes], patience_s: float = 60) 
         time.sleep(0.1)
 
 
-def _import_python(address: str, base: Path) -> None:
+def _build_images(address: str, base: Path) -> None:
     command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3", "bookworm"]
     subprocess.run([*command, str(base)], env={"PATH": PATH}, check=True)
-    subprocess.run(
-        ["docker", "-H", address, "import", str(base), "evalkit-python"],
-        env={"PATH": PATH},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    client = ["docker", "-H", address]
+    _quietly([*client, "import", str(base), "evalkit-base"])
+    for language in IMAGES:
+        # There is no bridge, so packages are fetched over the network of this machine.
+        options = ["--network", "host", "--build-arg", "BASE=evalkit-base"]
+        tag = ["-t", f"evalkit-{language}"]
+        _quietly([*client, "build", *options, *tag, str(FOLDER / language)])
+
+
+def _quietly(command: list[str]) -> None:
+    # The builder that every engine brings; the other one is a package of its own.
+    env = {"PATH": PATH, "DOCKER_BUILDKIT": "0"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -37,6 +37,7 @@ class Room:
     open: set[int] = field(default_factory=set)
     broken: bool = False
     name: str = "room"
+    brings_toolchains: bool = False
 
     async def run(self, command: Command, limits: Limits) -> Ran:
         raise AssertionError(f"nobody runs {command} within {limits}")

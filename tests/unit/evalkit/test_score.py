@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
 from evalkit.commands.passk import threshold
 from evalkit.commands.report import table
 from evalkit.page import render
-from evalkit.problem import Outcome, Problem, Verdict
+from evalkit.problem import Outcome, Problem, Sample, Verdict
+from evalkit.reporting import generation_times
 from evalkit.score import score, tally, within
 from tabwright.errors import InvalidRequest
 
@@ -34,10 +35,15 @@ def test_unjudged_samples_are_counted_and_left_out() -> None:
     assert row["outcomes"] == {"passed": 2, "wrong": 3, "unjudged": 7}
 
 
+def within_300(times: Mapping[str, Sequence[float]]) -> list[Outcome]:
+    return [verdict.outcome for verdict in within(verdicts("pppp"), times, 300)]
+
+
 def test_a_pass_that_took_too_long_is_no_pass_within_the_time() -> None:
-    times = {("t/0", 0): 100.0, ("t/0", 1): 500.0, ("t/0", 2): None}
-    found = [v.outcome for v in within(verdicts("ppp"), times, 300)]
-    assert found == [Outcome.PASSED, Outcome.WALL_TIME, Outcome.UNJUDGED]
+    times = generation_times([Sample("t/0", 3, "", 50.0), Sample("t/0", 0, "", 100.0)])
+    assert within_300(times) == [Outcome.PASSED, *[Outcome.UNJUDGED] * 2, Outcome.PASSED]
+    times = generation_times([Sample("t/0", n, "", took) for n, took in enumerate((100.0, 500.0))])
+    assert within_300(times) == [Outcome.PASSED, Outcome.WALL_TIME, *[Outcome.UNJUDGED] * 2]
 
 
 def test_a_page_shows_texts_as_texts() -> None:
