@@ -64,7 +64,7 @@ def test_the_verdicts_are_those_of_one_process(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_makes_no_sample_wrong(tmp_path: Path) -> None:
     run = tmp_path / "run"
     verdicts = run / "verdicts.jsonl"
-    words = ["--references", "--problems", "10", "-n", "30", "--executor", "ray", "--jobs", "2"]
+    words = ["--references", "--problems", "5", "-n", "12", "--executor", "ray", "--jobs", "2"]
     command = [*EVALKIT, "passk", *words, "--out", str(run), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         deadline = time.monotonic() + PATIENCE_S
@@ -72,10 +72,8 @@ def test_a_worker_that_is_killed_makes_no_sample_wrong(tmp_path: Path) -> None:
             assert process.poll() is None, "it ended before a worker could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        victim, *others = workers(process.pid)
-        assert len(others) == 1
-        victim.kill()
+        next(workers(process.pid)).kill()
         said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     report = json.loads(said)
-    assert (report["passed"], report["failed"], report["unjudged"]) == (300, 0, 0)
+    assert (report["passed"], report["failed"], report["unjudged"]) == (60, 0, 0)
