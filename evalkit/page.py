@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -35,6 +35,7 @@ def render(report: Mapping[str, Any]) -> str:
     for language, row in report["languages"].items():
         parts.append(f"<h2>{escape(language)}</h2>")
         parts.append(_outcomes(row))
+        parts.append(_contamination(row))
         parts.append(_tasks(row))
     return "\n".join(parts) + "\n</html>\n"
 
@@ -79,6 +80,21 @@ def _outcomes(row: Mapping[str, Any]) -> str:
     return f"<table><tr><th>outcome<th>samples{cells}</table>"
 
 
+def _contamination(row: Mapping[str, Any]) -> str:
+    if "contamination" not in row:
+        return ""
+    hits, without = row["contamination"]["hits"], row["contamination"]["without"]
+    scores = "".join(
+        f"<tr><td>pass@{escape(k)}<td>{found['value']:.4f}"
+        f"<td>{without['pass_at_k'][k]['value']:.4f}"
+        if k in without["pass_at_k"]
+        else f"<tr><td>pass@{escape(k)}<td>{found['value']:.4f}<td>too few"
+        for k, found in row["pass_at_k"].items()
+    )
+    head = f"<tr><th>{len(hits)} tasks met in training<th>with them<th>without"
+    return f"<table>{head}{scores}</table>"
+
+
 def _tasks(row: Mapping[str, Any]) -> str:
     cells = []
     for task_id, outcomes in row["by_task"].items():
@@ -89,12 +105,19 @@ def _tasks(row: Mapping[str, Any]) -> str:
         cells.append(
             f"<span style='background:{colour}' title='{escape(f'{task_id}: {counts}')}'></span>"
         )
+    hits = row.get("contamination", {}).get("hits", {})
     table = "".join(
         f"<tr><td>{escape(task_id)}<td>"
         + escape(", ".join(f"{count} {name}" for name, count in outcomes.items()))
+        + f"<td>{escape(_met(hits.get(task_id, ())))}"
         for task_id, outcomes in row["by_task"].items()
     )
     return (
         f"<div class=cells>{''.join(cells)}</div>"
         f"<details><summary>Every task</summary><table>{table}</table></details>"
     )
+
+
+def _met(hits: Sequence[Mapping[str, Any]]) -> str:
+    """What of a task was met in training, and where the ledger has it."""
+    return "; ".join(f"met in training: {h['kind']} {', '.join(h['evidence'])}" for h in hits)

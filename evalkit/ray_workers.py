@@ -8,9 +8,11 @@ RAY_ADDRESS names, or this machine alone until the run ends. Read `judging_on_ra
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -36,21 +38,24 @@ async def judging_on_ray(sandbox: str, places: int) -> AsyncIterator[Judge]:
         InvalidRequest: the cluster has fewer processors than places.
         SandboxUnavailable: a worker cannot isolate programs.
     """
-    # It would report to its makers otherwise.
+    # It would report to its makers, and warn of a change that does not concern us.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         ray = importlib.import_module("ray")
     except ImportError as error:
         raise MissingExtra("ray", "ray") from error
-    _connect(ray, places)
-    try:
-        workers = _Workers(ray, sandbox, places)
-        await workers.started()
-        yield workers
-        with anyio.move_on_after(_CLOSE_S):
-            await workers.close()
-    finally:
-        ray.shutdown()
+    # Ray prints what it thinks of its workers; stdout is for results.
+    with contextlib.redirect_stdout(sys.stderr):
+        _connect(ray, places)
+        try:
+            workers = _Workers(ray, sandbox, places)
+            await workers.started()
+            yield workers
+            with anyio.move_on_after(_CLOSE_S):
+                await workers.close()
+        finally:
+            ray.shutdown()
 
 
 def _connect(ray: Any, places: int) -> None:

@@ -46,4 +46,9 @@ def table(report: Mapping[str, Any]) -> str:
                 f"  pass@{k:<4} {found['value']:.4f}  "
                 f"95 % [{found['low']:.4f}, {found['high']:.4f}]{left}"
             )
+        if "contamination" in row:
+            without = row["contamination"]["without"]["pass_at_k"]
+            scores = ", ".join(f"pass@{k} {found['value']:.4f}" for k, found in without.items())
+            met = len(row["contamination"]["hits"])
+            lines.append(f"  without the {met} tasks met in training: {scores or 'none'}")
     return "\n".join(lines)

@@ -204,6 +204,7 @@ class Unprotected:
     """What the checks are there to catch: the host itself. Only for probes that do no harm."""
 
     name = "unprotected"
+    brings_toolchains = False
 
     async def run(self, command: Command, limits: Limits) -> Ran:
         return await anyio.to_thread.run_sync(self._run, command, limits)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from evalkit.commands.passk import threshold
 from evalkit.commands.report import table
+from evalkit.contamination import Contamination
 from evalkit.page import render
 from evalkit.problem import Outcome, Problem, Sample, Verdict
-from evalkit.reporting import generation_times
+from evalkit.reporting import generation_times, language_row
+from evalkit.runs import RunFolder
 from evalkit.score import score, tally, within
 from tabwright.errors import InvalidRequest
 
@@ -64,3 +68,40 @@ def test_a_threshold_is_read_or_refused() -> None:
     for text in ("pass@1", "0.3", "pass@x=0.3", "pass@1=high"):
         with pytest.raises(InvalidRequest, match="fail-under"):
             threshold(text)
+
+
+def test_tasks_met_in_training_are_named_and_left_out_of_a_second_score(tmp_path: Path) -> None:
+    listed = tmp_path / "contamination.json"
+    rows = [
+        {"benchmark": "b", "task_id": "t/0", "kind": "solution", "evidence": ["d1"]},
+        {"benchmark": "other", "task_id": "t/1", "kind": "prompt", "evidence": []},
+        {"benchmark": "b", "task_id": "not asked", "kind": "prompt"},
+    ]
+    listed.write_text(json.dumps({"hits": rows}), encoding="utf-8")
+    with RunFolder(tmp_path / "run", {}) as run:
+        for verdict in verdicts("pp", "ww", "pw"):
+            run.add_verdict(verdict)
+        row = language_row(run, PROBLEMS, [1], contamination=Contamination.read(listed, "b"))
+    assert row["pass_at_k"]["1"]["value"] == pytest.approx(0.5)
+    found = row["contamination"]
+    assert found["hits"] == {"t/0": [{"kind": "solution", "evidence": ["d1"]}]}
+    assert found["without"]["tasks"] == 2
+    assert found["without"]["pass_at_k"]["1"]["value"] == pytest.approx(0.25)
+    report = {"benchmark": "b", "plan": {}, "languages": {"python": row}}
+    assert "without the 1 tasks met in training: pass@1 0.2500" in table(report)
+    page = render(report)
+    assert "1 tasks met in training" in page
+    assert "met in training: solution d1" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("{", "the file"), ("{}", "hits"), ('{"hits": [{"benchmark": "b"}]}', "hits.0.task_id")],
+)
+def test_a_wrong_list_of_hits_is_refused_by_its_place(
+    tmp_path: Path, text: str, place: str
+) -> None:
+    listed = tmp_path / "contamination.json"
+    listed.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidRequest, match=f"contamination: .*; {place}:"):
+        Contamination.read(listed, "b")
