@@ -41,8 +41,9 @@ def main(argv: Sequence[str]) -> int:
     )
     installing.add_argument("--lang", required=True, help="languages, comma-separated, or all")
     installing.add_argument("--dry-run", action="store_true", help="only print the commands")
+    installing.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)
-    return _list(args.json) if args.verb == "list" else _install(args.lang, args.dry_run)
+    return _list(args.json) if args.verb == "list" else _install(args.lang, args.dry_run, args.json)
 
 
 def _list(as_json: bool) -> int:
@@ -65,20 +66,24 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _install(text: str, dry_run: bool) -> int:
+def _install(text: str, dry_run: bool, as_json: bool) -> int:
     runtimes = chosen(text)
     commands = install_commands(runtimes)
     if not commands:
         print("all there already", file=sys.stderr)
     for command in commands:
-        print(shlex.join(command), flush=True)
+        print(shlex.join(command), file=sys.stderr if as_json else sys.stdout, flush=True)
         if dry_run:
             continue
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+        out = sys.stderr if as_json else None
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, check=False)
+        code = done.returncode
         if code:
             raise ToolchainMissing(f"{shlex.join(command)} ended with {code}; see what it said")
     lacking = {} if dry_run else {r.name: m for r in runtimes if (m := missing_programs(r))}
     if lacking:
         names = "; ".join(f"{name}: {', '.join(missing)}" for name, missing in lacking.items())
         raise ToolchainMissing(f"still not there after installing: {names}")
+    if as_json:
+        print(json.dumps({"commands": commands, "ran": not dry_run}, indent=2))
     return 0
