@@ -25,6 +25,12 @@ class OneTalk:
     async def ask(self, message: bytes, reply_limit: int = 1 << 20) -> bytes | None:
         raise AssertionError(f"nobody asks {message!r} for {reply_limit} bytes")
 
+    async def send(self, content: bytes) -> None:
+        raise AssertionError(f"nobody sends {content!r}")
+
+    async def until(self, mark: bytes, limit: int = 1 << 20) -> bytes | None:
+        raise AssertionError(f"nobody reads {limit} bytes up to {mark!r}")
+
     async def end(self) -> Ran:
         return Ran(Ending.EXIT, 0, None, b"", b"", 0.0, 0.0)
 
