@@ -5,6 +5,7 @@
     │                                         ConfigError
     ├─ Busy          try again later          RateLimited EngineOverloaded DeadlineExceeded
     ├─ Unavailable   an operator must act     EngineUnavailable MissingExtra
+    │                                         EnvironmentMissing
     └─ Broken        our bug or corrupt data  EngineFailed CorruptArtifact ValidationFailed
 
 The branch says who must act. `server/app.py` maps a branch to a status, `tabwright/cli.py` to an
@@ -91,6 +92,12 @@ class MissingExtra(Unavailable):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed; run: pip install 'tabwright[{extra}]'")
+
+
+class EnvironmentMissing(Unavailable):
+    """Programs that run beside ours, in an environment of their own, could not be installed."""
+
+    retryable = False
 
 
 class Broken(TabwrightError):

@@ -36,6 +36,7 @@ INPUTS = (
     TensorRow("stop_token_ids", "INT32", -1, "ids that end the answer and are not part of it"),
     TensorRow("stream", "BOOL", 1, "true: tokens as they come; absent: one response"),
     TensorRow("num_logprobs", "INT32", 1, "1: also the log probability of each token"),
+    TensorRow("lora_name", "STRING", 1, "the adapter; absent or empty is the base model"),
     TensorRow("stop", "BOOL", 1, "true: end the running request of the same id"),
 )
 OUTPUTS = (

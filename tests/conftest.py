@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,21 @@ def _triton() -> str | None:
     return missing() or _package("tritonclient", "grpc")
 
 
+@cache
+def _container_python() -> str | None:
+    """Makes it the first time, which takes about a minute and is kept for all later runs."""
+    if reason := _package("torch", "transformers"):
+        return reason
+    from tabwright.errors import EnvironmentMissing
+    from training.export.container_python import container_python
+
+    try:
+        container_python()
+    except EnvironmentMissing as error:
+        return str(error)
+    return None
+
+
 # Each answers with the reason why the service is missing, or None.
 SERVICES: dict[str, Callable[[], str | None]] = {
     "cpu": lambda: _package("openvino", "openvino_genai"),
@@ -101,6 +117,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "chromium": _chromium,
     "ray": lambda: _package("ray", "psutil"),
     "triton": _triton,
+    "container-python": _container_python,
 }
 
 

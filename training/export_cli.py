@@ -21,16 +21,23 @@ def main(argv: list[str]) -> int:
 
         print(json.dumps({"current": rollback(args.out)}))
         return 0
-    if args.artifact is None and not args.activate:
+    if args.artifact is None and not (args.activate or args.container_digest):
         raise ConfigError("give --artifact DIR to export, --activate or --rollback")
     told: dict[str, object] = {"out": str(args.out)}
     if args.artifact is not None:
         try:
             told |= _export(args)
         except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] in ("training", "tabwright"):
+            package = (error.name or "").split(".")[0]
+            if package in ("training", "tabwright"):
                 raise
-            raise MissingExtra(str(error.name), "train") from error
+            extra = "triton" if package in ("tritonclient", "google", "grpc") else "train"
+            raise MissingExtra(package, extra) from error
+    elif args.container_digest:
+        from training.export.manifest import fill_container_digest
+
+        fill_container_digest(args.out, args.container_digest)
+        told["container_digest"] = args.container_digest
     if args.activate:
         from training.export.versions import activate
 
@@ -41,8 +48,17 @@ def main(argv: list[str]) -> int:
 
 
 def _export(args: argparse.Namespace) -> dict[str, object]:
+    from training.export.container_python import container_python
+    from training.export.quantization import Quantization
     from training.export.tensorrt_llm import export_model
 
+    quantization = None
+    if args.quantize:
+        if args.calibration is None:
+            raise ConfigError("--quantize: give --calibration FILE, see tabwright train holes")
+        quantization = Quantization(
+            args.quantize, args.calibration, container_python(), args.max_loss_increase
+        )
     manifest = export_model(
         args.artifact,
         args.out,
@@ -54,12 +70,29 @@ def _export(args: argparse.Namespace) -> dict[str, object]:
         tensor_parallel=args.tp,
         container_digest=args.container_digest,
         validate=args.validate,
+        reader=container_python() if args.validate and args.reader else None,
+        quantization=quantization,
+        loras=_adapters(args.lora),
+        speculate=args.speculate,
     )
     return {
         "name": manifest["name"],
         "checkpoint_digest": manifest["checkpoint_digest"],
         "validation": manifest["validation"]["level"],
     }
+
+
+def _adapters(given: list[str]) -> dict[str, Path]:
+    """NAME=DIR as a table; a folder by itself is named by its own name."""
+    table: dict[str, Path] = {}
+    for word in given:
+        name, sign, folder = word.partition("=")
+        path = Path(folder if sign else word)
+        name = name if sign else path.resolve().name
+        if name in table:
+            raise ConfigError(f"--lora {name}: given twice")
+        table[name] = path
+    return table
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,7 +111,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--order", help="psm or spm, for a checkpoint that is no artifact")
     add("--max-context", type=int, help="tokens of prompt and answer, for such a checkpoint")
     add("--tp", type=int, default=1, help="GPUs that share the model (default: 1)")
-    add("--container-digest", help="sha256:... of the container image that will run it")
+    add("--container-digest",
+        help="sha256:... of the container image; without --artifact filled into --out")  # fmt: skip
+    add("--lora", action="append", default=[], metavar="NAME=DIR",
+        help="PEFT adapter to ship beside the model (repeatable)")  # fmt: skip
+    add("--quantize", help="fp8 or int4_awq, through NVIDIA's ModelOpt")
+    add("--calibration", type=Path, help="held-out prompts for --quantize (JSON lines)")
+    add("--max-loss-increase", type=float, default=0.1,
+        help="nats a token that --quantize may cost (default: 0.1)")  # fmt: skip
+    add("--speculate", action="store_true",
+        help="draft tokens from n-grams of the request's own text")  # fmt: skip
+    add("--no-reader", dest="reader", action="store_false",
+        help="leave out the check with transformers 4.57.3, which installs it once")  # fmt: skip
     add("--no-validate", dest="validate", action="store_false",
         help="leave out the checks with transformers; the manifest says so")  # fmt: skip
     add("--activate", action="store_true", help="let the link `current` point at --out")

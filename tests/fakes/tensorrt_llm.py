@@ -1,8 +1,9 @@
 """The LLM interface of TensorRT-LLM, as much of it as the exported model uses, without a model.
 
-Transcribed from version 1.2: `SamplingParams` is keyword-only and refuses unknown fields; outputs
-hold everything so far; logprobs are tables of ids. What a run does is written in the prompt's first
-id: see `Generation`.
+Transcribed from version 1.2, with the names that `smoke_gpu.py` asserts of the real package; a test
+compares the two. `LLM` and `SamplingParams` are keyword-only and refuse what they do not know;
+outputs hold everything so far; logprobs are tables of ids. What a run does is written in the
+prompt's first id: see `Generation`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from training.export.llm_schema import LLM_ARGUMENTS, check_arguments
 
 __version__ = "1.2.1"
 
@@ -48,30 +52,53 @@ class CompletionOutput:
     finish_reason: str | None = None
 
 
+@dataclass
+class LoRARequest:
+    """Of `tensorrt_llm.executor`; like there, the path must be one."""
+
+    lora_name: str
+    lora_int_id: int
+    lora_path: str = ""
+    lora_ckpt_source: str = "hf"
+
+    def __post_init__(self) -> None:
+        if not Path(self.lora_path).exists():
+            raise ValueError(f"lora_path ({self.lora_path}) does not exist.")
+
+
 class LLM:
     made: list[LLM] = []  # noqa: RUF012
 
     def __init__(self, **arguments: Any) -> None:
+        check_arguments(arguments, LLM_ARGUMENTS, "LLM")
         self.arguments = arguments
+        self.stats: list[Any] = []
         self.generations: list[Generation] = []
         self.is_shut_down = False
         LLM.made.append(self)
 
     def generate_async(
         self,
+        *,
         inputs: list[int],
         sampling_params: SamplingParams | None = None,
-        lora_request: object = None,
-        prompt_adapter_request: object = None,
+        lora_request: LoRARequest | None = None,
         streaming: bool = False,
     ) -> Generation:
         assert isinstance(inputs, list)
         assert sampling_params is not None
-        assert lora_request is prompt_adapter_request is None
         assert streaming
         generation = Generation(inputs, sampling_params)
+        generation.lora_request = lora_request
         self.generations.append(generation)
         return generation
+
+    async def get_stats_async(self, timeout: float = 2) -> AsyncIterator[Any]:  # noqa: ASYNC109
+        assert timeout > 0
+        for told in self.stats:
+            if isinstance(told, Exception):
+                raise told
+            yield told
 
     def shutdown(self) -> None:
         self.is_shut_down = True
@@ -83,6 +110,7 @@ class Generation:
     def __init__(self, prompt: list[int], sampling: SamplingParams) -> None:
         self.outputs = [CompletionOutput()]
         self.sampling = sampling
+        self.lora_request: LoRARequest | None = None
         self.aborted = asyncio.Event()
         self._manner = prompt[0]
 

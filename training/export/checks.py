@@ -1,7 +1,9 @@
 """Is the exported checkpoint still the model that was read? Asked of transformers, on the CPU.
 
 Each check returns what it measured, for the manifest, or raises. They say nothing about
-TensorRT-LLM or a GPU. Needs torch and transformers. Read `run_checks` first.
+TensorRT-LLM or a GPU. Needs torch and transformers. The files by themselves are asked in
+`folder_checks.py`, the transformers of NVIDIA's container in `container_checks.py`. Read
+`check_logits` first.
 """
 
 from __future__ import annotations
@@ -14,32 +16,21 @@ from typing import Any
 
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import ValidationFailed
+from training.export.finished import Finished
 from training.export.portable import NEW_KEYS, OLD_KEYS
 from training.export.source import CORPUS, Source
 
-_TOLERANCE = 1e-4  # of logits in float32, where nothing but the order of sums may differ
+TOLERANCE = 1e-4  # of logits in float32, where nothing but the order of sums may differ
 _REFERENCE_TOKENS = 32
 _PROMPT_TOKENS = 48
 
 
-def run_checks(source: Source, checkpoint: Path) -> list[dict[str, Any]]:
-    """Run all checks on the folder `checkpoint` made of `source`.
-
-    Raises:
-        ValidationFailed: one of them found a difference.
-    """
-    return [
-        check_tokenizer(source, checkpoint),
-        check_logits(source, checkpoint),
-        check_config(source, checkpoint),
-    ]
-
-
-def check_tokenizer(source: Source, checkpoint: Path) -> dict[str, Any]:
+def check_tokenizer(export: Finished) -> dict[str, Any]:
     """The tokenizer as transformers loads it gives our ids, and every sentinel one id."""
     from transformers import PreTrainedTokenizerFast
 
-    theirs = PreTrainedTokenizerFast.from_pretrained(checkpoint)
+    source = export.source
+    theirs = PreTrainedTokenizerFast.from_pretrained(export.checkpoint)
     for sentinel, token_id in source.fim.ids.items():
         if (found := theirs.convert_tokens_to_ids(sentinel)) != token_id:
             raise ValidationFailed(f"sentinel {sentinel!r} is id {found}, not {token_id}")
@@ -56,37 +47,38 @@ def check_tokenizer(source: Source, checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def check_logits(source: Source, checkpoint: Path) -> dict[str, Any]:
+def check_logits(export: Finished) -> dict[str, Any]:
     """The exported weights are the source's rounded to bf16; tells how much rounding changed."""
     import torch
 
-    prompts = _prompts(source)
-    original = _load(source.path)
-    before = _logits(original, prompts)
+    prompts = prompts_of(export.source)
+    original = load_model(export.source.path)
+    before = logits_with(original, prompts)
     with torch.no_grad():
         for parameter in original.parameters():
             parameter.copy_(parameter.to(torch.bfloat16).float())
-    rounded = _logits(original, prompts)
-    exported = _logits(_load(checkpoint), prompts)
-    difference = _largest(rounded, exported)
-    if not difference <= _TOLERANCE:  # also true for NaN
+    rounded = logits_with(original, prompts)
+    exported = logits_with(load_model(export.checkpoint), prompts)
+    difference = largest(rounded, exported)
+    if not difference <= TOLERANCE:  # also true for NaN
         raise ValidationFailed(
             f"logits of the exported checkpoint differ by {difference:.3g} from the model it was "
-            f"made of; {_TOLERANCE} is allowed"
+            f"made of; {TOLERANCE} is allowed"
         )
     return {
         "name": "logit parity",
         "prompts": len(prompts),
         "difference": difference,
-        "rounding": _largest(before, exported),
+        "rounding": largest(before, exported),
         "transformers": _version(),
     }
 
 
-def check_config(source: Source, checkpoint: Path) -> dict[str, Any]:
+def check_config(export: Finished) -> dict[str, Any]:
     """The model is the same whether a reader knows the keys of 4.57 only, or those of 5 only."""
-    prompts = _prompts(source)[:2]
-    expected = _logits(_load(checkpoint), prompts)
+    checkpoint = export.checkpoint
+    prompts = prompts_of(export.source)[:2]
+    expected = logits_with(load_model(checkpoint), prompts)
     config = json.loads((checkpoint / "config.json").read_text("utf-8"))
     worst = 0.0
     for hidden in (NEW_KEYS, OLD_KEYS):
@@ -96,8 +88,8 @@ def check_config(source: Source, checkpoint: Path) -> dict[str, Any]:
                 (folder / file.name).symlink_to(file.resolve())
             kept = {key: value for key, value in config.items() if key not in hidden}
             (folder / "config.json").write_text(json.dumps(kept), "utf-8")
-            worst = max(worst, _largest(expected, _logits(_load(folder), prompts)))
-    if not worst <= _TOLERANCE:
+            worst = max(worst, largest(expected, logits_with(load_model(folder), prompts)))
+    if not worst <= TOLERANCE:
         raise ValidationFailed(
             f"without one of its two key sets config.json is another model: logits differ by "
             f"{worst:.3g}"
@@ -105,11 +97,16 @@ def check_config(source: Source, checkpoint: Path) -> dict[str, Any]:
     return {"name": "config in both key sets", "difference": worst, "transformers": _version()}
 
 
+def logits_of(checkpoint: Path, prompts: Sequence[Sequence[int]]) -> list[Any]:
+    """Logits of every place of every prompt, in float32."""
+    return logits_with(load_model(checkpoint), prompts)
+
+
 def reference_answers(exported: ModelArtifact) -> dict[str, Any]:
     """Greedy answers of transformers in float32 to a few prompts, with the margin of each token."""
     import torch
 
-    model = _load(exported.path)
+    model = load_model(exported.path)
     answers = []
     for text in CORPUS[:4]:
         ids = exported.fim.prompt(exported.tokenizer.encode(text), exported.tokenizer.encode("\n"))
@@ -132,7 +129,12 @@ def _version() -> str:
     return str(transformers.__version__)
 
 
-def _load(folder: Path) -> Any:
+def load_model(folder: Path) -> Any:
+    """Load a checkpoint in float32.
+
+    Raises:
+        ValidationFailed: a tensor is missing, or one is not the model's.
+    """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -148,17 +150,20 @@ def _load(folder: Path) -> Any:
     return model.eval()
 
 
-def _prompts(source: Source) -> list[list[int]]:
+def prompts_of(source: Source) -> list[list[int]]:
+    """What the checks compute: the beginnings of difficult texts."""
     room = min(_PROMPT_TOKENS, source.max_context)
     return [source.tokenizer.encode(text)[:room] for text in CORPUS]
 
 
-def _logits(model: Any, prompts: Sequence[Sequence[int]]) -> list[Any]:
+def logits_with(model: Any, prompts: Sequence[Sequence[int]]) -> list[Any]:
+    """Logits of every place of every prompt."""
     import torch
 
     with torch.no_grad():
         return [model(torch.tensor([list(ids)])).logits[0] for ids in prompts]
 
 
-def _largest(one: Sequence[Any], other: Sequence[Any]) -> float:
+def largest(one: Sequence[Any], other: Sequence[Any]) -> float:
+    """Largest difference between two lists of logits."""
     return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))

@@ -89,8 +89,8 @@ def read_source(
         source = _from_artifact(ModelArtifact.load(path), name)
     else:
         source = _from_checkpoint(path, name, family, order, max_context)
-    _check_architecture(source.config)
-    _check_heads(source.config, tensor_parallel)
+    check_architecture(source.config)
+    check_heads(source.config, tensor_parallel)
     _check_round_trip(source.tokenizer)
     if not source.weight_files:
         raise CorruptArtifact(f"{path.name}: no .safetensors file")
@@ -134,7 +134,12 @@ def _from_checkpoint(
     )
 
 
-def _check_architecture(config: Mapping[str, Any]) -> None:
+def check_architecture(config: Mapping[str, Any]) -> None:
+    """Refuse what TensorRT-LLM 1.2 does not run.
+
+    Raises:
+        ConfigError: another architecture, or weights that are quantised already.
+    """
     names = config.get("architectures") or ["none"]
     if names[0] not in ARCHITECTURES:
         raise ConfigError(
@@ -147,7 +152,12 @@ def _check_architecture(config: Mapping[str, Any]) -> None:
         )
 
 
-def _check_heads(config: Mapping[str, Any], tensor_parallel: int) -> None:
+def check_heads(config: Mapping[str, Any], tensor_parallel: int) -> None:
+    """Refuse heads that cannot be shared out evenly.
+
+    Raises:
+        ConfigError: a number of heads is not divisible by `tensor_parallel`.
+    """
     if tensor_parallel < 1:
         raise ConfigError(f"--tp {tensor_parallel}: give at least 1")
     heads = int(config["num_attention_heads"])

@@ -16,11 +16,10 @@ TensorRT-LLM, so the level of validation is `cpu-contract` until `smoke_gpu.py` 
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,9 +27,25 @@ from typing import Any
 
 from tabwright import __version__
 from tabwright.artifact import MANIFEST, ModelArtifact, file_digest, write_json
-from tabwright.errors import ConfigError, CorruptArtifact
-from training.export.checks import reference_answers, run_checks
+from tabwright.errors import ConfigError
+from training.export.checks import reference_answers
+from training.export.container_checks import TRANSFORMERS
+from training.export.finished import Finished
+from training.export.lora import NAME, copy_lora, read_lora
+from training.export.lora_check import check_lora
+from training.export.manifest import (
+    CONTAINER_TAG,
+    SCHEMA_VERSION,
+    check_container,
+    check_export,
+    file_digests,
+)
 from training.export.portable import generation_config, portable_config, tokenizer_config
+from training.export.quantization import (
+    Quantization,
+    check_quantizable,
+    quantize_checkpoint,
+)
 from training.export.repository import (
     RUNTIMES,
     TENSORRT_LLM,
@@ -40,15 +55,12 @@ from training.export.repository import (
     model_yaml,
     serve_yaml,
 )
-from training.export.source import Source, read_source
+from training.export.source import read_source
+from training.export.validation import run_checks
 from training.export.weights import write_bf16
 
-SCHEMA_VERSION = 1
-CONTAINER_TAG = "tritonserver:26.07-trtllm-python-py3"
-TRANSFORMERS_IN_CONTAINER = "4.57.3"
 _TEMPLATES = Path(__file__).parents[2] / "model_repository"
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def export_model(
@@ -63,20 +75,26 @@ def export_model(
     tensor_parallel: int = 1,
     container_digest: str | None = None,
     validate: bool = True,
+    reader: Path | None = None,
+    quantization: Quantization | None = None,
+    loras: Mapping[str, Path] | None = None,
+    speculate: bool = False,
 ) -> dict[str, Any]:
     """Publish `artifact` as the folder `out`, whole or not at all; return the manifest.
 
+    reader: a Python with the transformers of NVIDIA's container (`container_python`), which then
+    checks the checkpoint too. loras: PEFT adapters by the name that requests use. speculate: draft
+    tokens from n-grams of the request's own text.
+
     Raises:
-        ConfigError: `out` exists, or the model is one that is refused (`read_source`).
+        ConfigError: `out` exists, or the model or an adapter is one that is refused.
         CorruptArtifact: a file of it is missing or altered, or a weight is not finite.
         ValidationFailed: what was written is not the model that was read.
     """
-    if to not in RUNTIMES:
-        raise ConfigError(f"--to {to}: known are {', '.join(RUNTIMES)}")
+    runtime = _runtime(to, quantization, speculate)
     if os.path.lexists(out):
         raise ConfigError(f"--out {out} exists; choose another or remove it")
-    if container_digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", container_digest):
-        raise ConfigError(f"--container-digest {container_digest}: give sha256: and 64 hex digits")
+    check_container(CONTAINER_TAG, container_digest)
     source = read_source(
         artifact,
         name=name,
@@ -85,20 +103,22 @@ def export_model(
         max_context=max_context,
         tensor_parallel=tensor_parallel,
     )
-    if not _NAME.fullmatch(source.name):
+    if not NAME.fullmatch(source.name):
         raise ConfigError(f"--name {source.name}: letters, digits, dot, dash and underscore only")
-    serving = Serving(max_context=source.max_context, tensor_parallel=tensor_parallel)
+    if quantization is not None:
+        check_quantizable(source, quantization)
+    adapters = [read_lora(key, path, source) for key, path in (loras or {}).items()]
+    serving = Serving(
+        max_context=source.max_context,
+        tensor_parallel=tensor_parallel,
+        adapters=tuple(adapters),
+        speculate=speculate,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        exported = _write_checkpoint(source, work)
-        _write_serving(source, exported, RUNTIMES[to], serving, work)
-        checks = run_checks(source, exported.path) if validate else []
-        if validate:
-            write_json(work / "reference.json", reference_answers(exported))
-        manifest = _manifest(source, exported, RUNTIMES[to], container_digest, checks, work)
-        write_json(work / MANIFEST, manifest)
-        check_export(work)
+        export = Finished(source, work, runtime, serving, reader)
+        manifest = _fill(export, container_digest, validate, quantization)
         _publish(work, out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -106,27 +126,44 @@ def export_model(
     return manifest
 
 
-def check_export(folder: Path) -> dict[str, Any]:
-    """Compare every file with its digest and return the manifest.
-
-    Raises:
-        CorruptArtifact: a file is missing, altered or unknown, or the manifest cannot be read.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
-        expected = dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptArtifact(f"{folder.name}/{MANIFEST}: {error!r}") from error
-    found = _digests(folder)
-    for name in sorted({*found, *expected}):
-        if found.get(name) != expected.get(name):
-            what = "missing" if name not in found else "altered or not listed"
-            raise CorruptArtifact(f"{folder.name}/{name} is {what}; export or copy the model again")
-    return manifest
+def _runtime(to: str, quantization: Quantization | None, speculate: bool) -> Runtime:
+    if to not in RUNTIMES:
+        raise ConfigError(f"--to {to}: known are {', '.join(RUNTIMES)}")
+    if to != TENSORRT_LLM.module and (quantization or speculate):
+        raise ConfigError(f"--to {to}: it computes float32, one token after another; leave out "
+                          "--quantize and --speculate")  # fmt: skip
+    return RUNTIMES[to]
 
 
-def _write_checkpoint(source: Source, work: Path) -> ModelArtifact:
+def _fill(
+    export: Finished,
+    container_digest: str | None,
+    validate: bool,
+    quantization: Quantization | None,
+) -> dict[str, Any]:
+    """Write every file of the export, check it, and return the manifest, which is the last."""
+    exported = _write_checkpoint(export)
+    for adapter in export.serving.adapters:
+        copy_lora(adapter, export.folder)
+    _write_serving(export, exported)
+    checks = run_checks(export) if validate else []
+    if validate:
+        checks += [check_lora(export, adapter) for adapter in export.serving.adapters]
+        write_json(export.folder / "reference.json", reference_answers(exported))
+    if quantization is not None:
+        exported, told = quantize_checkpoint(export, exported, quantization)
+        checks.append(told)
+        _write_serving(export, exported)
+    manifest = _manifest(export, exported, container_digest, checks)
+    if not validate:
+        manifest["validation"]["level"] = "digests"
+    write_json(export.folder / MANIFEST, manifest)
+    return check_export(export.folder)
+
+
+def _write_checkpoint(export: Finished) -> ModelArtifact:
     """The folder `checkpoint`: what transformers loads, and an artifact for the gateway."""
+    source, work = export.source, export.folder
     with tempfile.TemporaryDirectory(dir=work.parent) as scratch:
         folder = Path(scratch)
         parameters = write_bf16(source.weight_files, folder)
@@ -148,26 +185,24 @@ def _write_checkpoint(source: Source, work: Path) -> ModelArtifact:
         )
 
 
-def _write_serving(
-    source: Source, exported: ModelArtifact, runtime: Runtime, serving: Serving, work: Path
-) -> None:
+def _write_serving(export: Finished, exported: ModelArtifact) -> None:
     """Everything around the checkpoint, but for manifest and reference."""
-    model = work / "model_repository" / source.name
-    (model / "1").mkdir(parents=True)
+    model, work = export.model, export.folder
+    (model / "1").mkdir(parents=True, exist_ok=True)
     pbtxt = config_pbtxt(
-        source.name,
-        runtime,
-        serving,
+        export.source.name,
+        export.runtime,
+        export.serving,
         artifact_digest=exported.digest,
-        source_digest=source.digest,
+        source_digest=export.source.digest,
         tokenizer_digest=file_digest(exported.path / "tokenizer.json"),
     )
     (model / "config.pbtxt").write_text(pbtxt, "utf-8")
-    (model / "1" / "model.yaml").write_text(model_yaml(runtime, serving), "utf-8")
+    (model / "1" / "model.yaml").write_text(model_yaml(export.runtime, export.serving), "utf-8")
     shutil.copyfile(_TEMPLATES / "tensorrt_llm" / "1" / "model.py", model / "1" / "model.py")
     shutil.copyfile(exported.path / "fim.json", work / "fim.json")
-    if runtime is TENSORRT_LLM:
-        (work / "trtllm-serve.yaml").write_text(serve_yaml(serving), "utf-8")
+    if export.runtime is TENSORRT_LLM:
+        (work / "trtllm-serve.yaml").write_text(serve_yaml(export.serving), "utf-8")
         shutil.copyfile(_TEMPLATES / "tensorrt_llm" / "smoke_gpu.py", work / "smoke_gpu.py")
     else:
         local = Path("1") / "local_llm.py"
@@ -175,41 +210,35 @@ def _write_serving(
 
 
 def _manifest(
-    source: Source,
+    export: Finished,
     exported: ModelArtifact,
-    runtime: Runtime,
     container_digest: str | None,
     checks: list[dict[str, Any]],
-    work: Path,
 ) -> dict[str, Any]:
+    source, runtime = export.source, export.runtime
     local = runtime is not TENSORRT_LLM
     packages = {name: version(name) for name in _PACKAGES}
     return {
         "schema_version": SCHEMA_VERSION,
         "name": source.name,
         "target": runtime.module,
-        "files": _digests(work),
+        "files": file_digests(export.folder),
         "container": None if local else {"tag": CONTAINER_TAG, "digest": container_digest},
         "versions": {
             "exporter": {"tabwright": __version__, **packages},
             "runtime": {runtime.module: runtime.version}
-            | ({} if local else {"transformers": TRANSFORMERS_IN_CONTAINER}),
+            | ({} if local else {"transformers": TRANSFORMERS}),
         },
         "source": {"name": source.path.resolve().name, "digest": source.digest},
         "checkpoint_digest": exported.digest,
+        "loras": {adapter.name: adapter.facts() for adapter in export.serving.adapters},
         "lineage": dict(source.lineage),
         "validation": {
-            "level": "cpu-contract" if checks else "digests",
+            "level": "cpu-contract",
             "date": datetime.now(UTC).date().isoformat(),
             "checks": checks,
         },
     }
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(f for f in folder.rglob("*") if f.is_file())
-    names = {f.relative_to(folder).as_posix(): f for f in files if "__pycache__" not in f.parts}
-    return {name: file_digest(f) for name, f in names.items() if name != MANIFEST}
 
 
 def _publish(work: Path, out: Path) -> None:

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from tabwright.errors import ConfigError
+from training.export.manifest import check_export
 
 CURRENT = "current"
 PREVIOUS = "previous"
@@ -23,9 +24,11 @@ def activate(export: Path) -> None:
 
     Raises:
         ConfigError: it is no finished export, or `current` is something else than a link.
+        CorruptArtifact: a file of it was altered since it was exported.
     """
     if not (export / "manifest.json").is_file():
         raise ConfigError(f"--out {export}: no finished export stands there")
+    check_export(export)
     before = _target(export.parent / CURRENT)
     if before == export.name:
         return

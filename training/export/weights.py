@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tabwright.errors import ConfigError, CorruptArtifact
 
@@ -36,6 +37,35 @@ def check_weights(files: Sequence[Path]) -> None:
                         )
         except SafetensorError as error:
             raise CorruptArtifact(f"{file.name}: {error}") from error
+
+
+class TensorFacts(NamedTuple):
+    """What a safetensors file says of a tensor. dtype: in its words (BF16, F32, F8_E4M3)."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def tensor_table(files: Sequence[Path]) -> dict[str, TensorFacts]:
+    """Names, types and shapes of all tensors, without reading their values.
+
+    Raises:
+        CorruptArtifact: a file cannot be read, or a tensor stands in two.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    table: dict[str, TensorFacts] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as stored:
+                for key in stored.keys():  # noqa: SIM118, it is no mapping
+                    if key in table:
+                        raise CorruptArtifact(f"{file.name}: {key} stands in another file too")
+                    found = stored.get_slice(key)
+                    table[key] = TensorFacts(found.get_dtype(), tuple(found.get_shape()))
+        except SafetensorError as error:
+            raise CorruptArtifact(f"{file.name}: {error}") from error
+    return table
 
 
 def write_bf16(files: Sequence[Path], target: Path) -> int:

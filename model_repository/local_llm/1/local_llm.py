@@ -8,11 +8,14 @@ nothing about TensorRT-LLM. Read `LLM.generate_async` first.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, DynamicCache
 
 __version__ = "1"
@@ -40,6 +43,15 @@ class SamplingParams:
 
 
 @dataclass
+class LoRARequest:
+    """Which adapter a generation uses; the path is that of a PEFT folder."""
+
+    lora_name: str
+    lora_int_id: int
+    lora_path: str = ""
+
+
+@dataclass
 class Output:
     """Everything generated so far."""
 
@@ -51,15 +63,18 @@ class Output:
 class LLM:
     """A model in this process."""
 
-    def __init__(self, *, model, dtype="float32", max_seq_len, threads=None):
+    def __init__(self, *, model, dtype="float32", max_seq_len, max_batch_size, threads=None):
         """Load the checkpoint `model`."""
         if threads:
             torch.set_num_threads(threads)
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
         self.max_seq_len = max_seq_len
+        self.max_batch_size = max_batch_size
+        self.adapters = Adapters(self.model)
+        self.running = {}
         self.worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-llm")
 
-    def generate_async(self, *, inputs, sampling_params, streaming=True):
+    def generate_async(self, *, inputs, sampling_params, lora_request=None, streaming=True):
         """Begin after the ids `inputs`; the result gives all tokens so far, each time."""
         if not streaming:
             raise ValueError("streaming: only True is covered here")
@@ -68,22 +83,74 @@ class LLM:
             raise ValueError(f"token ids run from 0 to {vocabulary - 1}")
         if len(inputs) + sampling_params.max_tokens > self.max_seq_len:
             raise ValueError(f"prompt and answer exceed {self.max_seq_len} tokens")
-        return Generation(self, list(inputs), sampling_params)
+        return Generation(self, list(inputs), sampling_params, lora_request)
+
+    async def get_stats_async(self, timeout=2):  # noqa: ARG002, ASYNC109, their signature
+        """Tell once how many tokens are kept, in TensorRT-LLM's words; a block is one token."""
+        used = sum(len(g.outputs[0].token_ids) + size for g, size in self.running.items())
+        most = self.max_batch_size * self.max_seq_len
+        yield {"kvCacheStats": {"usedNumBlocks": used, "maxNumBlocks": most}}
 
     def shutdown(self):
         """Compute nothing more."""
         self.worker.shutdown(cancel_futures=True)
 
 
+class Adapters:
+    """LoRA adapters beside the model: what a layer gives, plus the scaled product of the active."""
+
+    def __init__(self, model):
+        """Begin with none."""
+        self._layers = dict(model.named_modules())
+        self._loaded = {}
+        self._hooked = set()
+        self._active = {}
+
+    def use(self, request):
+        """Let the next computation use the adapter of `request`, or none."""
+        if request is None:
+            self._active = {}
+            return
+        if request.lora_int_id not in self._loaded:
+            self._loaded[request.lora_int_id] = self._load(Path(request.lora_path))
+        self._active = self._loaded[request.lora_int_id]
+
+    def _load(self, folder):
+        config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+        scale = config["lora_alpha"] / config["r"]
+        tensors = load_file(folder / "adapter_model.safetensors")
+        ends = ".lora_A.weight"
+        names = [key.removesuffix(ends) for key in tensors if key.endswith(ends)]
+        table = {}
+        for name in names:
+            down, up = tensors[name + ends], tensors[f"{name}.lora_B.weight"]
+            module = name.removeprefix("base_model.model.")
+            table[module] = (down.float().T, up.float().T * scale)
+            if module not in self._hooked:
+                self._hooked.add(module)
+                self._layers[module].register_forward_hook(self._hook(module))
+        return table
+
+    def _hook(self, module):
+        def add(_layer, given, out):
+            if module not in self._active:
+                return out
+            down, up = self._active[module]
+            return out + given[0] @ down @ up
+
+        return add
+
+
 class Generation:
     """One answer in the making."""
 
-    def __init__(self, llm, prompt, sampling):
+    def __init__(self, llm, prompt, sampling, adapter):
         """Begin with an empty answer."""
         self.outputs = [Output()]
         self._llm = llm
         self._prompt = prompt
         self._sampling = sampling
+        self._adapter = adapter
         self._stops = {sampling.end_id, *(sampling.stop_token_ids or [])}
         self._cache = DynamicCache()
         self._ahead = None
@@ -98,6 +165,14 @@ class Generation:
 
     async def __aiter__(self):
         """Give itself after each token, the last time with a finish reason."""
+        self._llm.running[self] = len(self._prompt)
+        try:
+            async for told in self._tokens():
+                yield told
+        finally:
+            del self._llm.running[self]
+
+    async def _tokens(self):
         output = self.outputs[0]
         loop = asyncio.get_running_loop()
         new = self._prompt
@@ -128,6 +203,7 @@ class Generation:
         if self.outputs[0].finish_reason is not None:
             return -1, 0.0
         model = self._llm.model
+        self._llm.adapters.use(self._adapter)
         told = model(input_ids=torch.tensor([new]), past_key_values=self._cache, use_cache=True)
         logits = told.logits[0, -1].float()
         token = self._choose(self._changed(logits))

@@ -21,6 +21,7 @@ import yaml
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 ABORT_PATIENCE_S = 5.0
+CACHE_PERIOD_S = 1.0  # between two looks at the KV cache
 FLOATS = ("temperature", "top_p", "min_p")
 PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
 
@@ -46,12 +47,20 @@ class TritonPythonModel:
                 f"{ours['runtime']} is {found}, this model was exported for {wanted}: use the "
                 "container that its manifest names, or export again"
             )
+        speculation = arguments.get("speculative_config")
+        if speculation and speculation.get("is_public_pool", True) is not False:
+            raise RuntimeError(
+                "model.yaml: speculative_config: is_public_pool must be false; a shared pool would "
+                "offer one user what another typed"
+            )
         arguments["model"] = str((folder / arguments["model"]).resolve())
         self._max_context = int(parameters["max_context"])
         self._max_active = int(parameters["max_active"])
         self._refuses = frozenset(filter(None, parameters["refuses"].split(",")))
         self._period_s = ours["cancellation_check_period_ms"] / 1000
+        self._adapters = adapters(ours, folder)
         self._running = {}
+        self._cache_seen = None
         self._gauges = Gauges(config["name"], self._running)
         self._llm = self._module.LLM(**arguments)
 
@@ -85,7 +94,7 @@ class TritonPythonModel:
 
     async def _answer(self, request, sender):
         """Run one generation and return the last response."""
-        call = Call(request, self._max_context, self._refuses)
+        call = Call(request, self._max_context, self._refuses, self._adapters)
         key = request.request_id() or uuid.uuid4().hex
         if key in self._running:
             raise Refused("invalid: a request with this id is running")
@@ -95,16 +104,21 @@ class TritonPythonModel:
             inputs=call.ids,
             sampling_params=self._module.SamplingParams(**call.sampling),
             streaming=True,
+            **call.adapter,
         )
         run = self._running[key] = Run(generation, call, self._gauges)
         self._gauges.count()
         try:
             async with asyncio.TaskGroup() as group:
-                watcher = group.create_task(self._watch(sender, run))
+                watchers = [
+                    group.create_task(self._watch(sender, run)),
+                    group.create_task(self._follow_cache()),
+                ]
                 try:
                     return await pump(run, sender)
                 finally:
-                    watcher.cancel()
+                    for watcher in watchers:
+                        watcher.cancel()
         finally:
             del self._running[key]
             self._gauges.count()
@@ -115,6 +129,19 @@ class TritonPythonModel:
             await asyncio.sleep(self._period_s)
         run.abort()
 
+    async def _follow_cache(self):
+        """Look at the KV cache while there is a request; of several, one at a time looks."""
+        while True:
+            now = time.monotonic()
+            if self._cache_seen is None or now - self._cache_seen >= CACHE_PERIOD_S:
+                self._cache_seen = now
+                try:
+                    async for told in self._llm.get_stats_async(timeout=CACHE_PERIOD_S / 2):
+                        self._gauges.cache(told)
+                except Exception as error:  # noqa: BLE001, a gauge must not cost an answer
+                    pb_utils.Logger.log_error(f"no KV cache statistics: {type(error).__name__}")
+            await asyncio.sleep(CACHE_PERIOD_S)
+
     def _stop(self, key):
         """End a running request by its id; one that has ended, or never was, is no error."""
         if run := self._running.get(key):
@@ -124,7 +151,7 @@ class TritonPythonModel:
 class Call:
     """What a request asks for, checked."""
 
-    def __init__(self, request, max_context, refuses):
+    def __init__(self, request, max_context, refuses, known_adapters):
         """Read the tensors; raise Refused where a value cannot be served."""
         self.ids = vector(request, "input_ids")
         if not self.ids:
@@ -137,6 +164,11 @@ class Call:
                 f"invalid: {len(self.ids)} tokens and max_tokens {max_tokens} exceed the context "
                 f"of {max_context}"
             )
+        self.adapter = {}
+        if name := text(request, "lora_name"):
+            if name not in known_adapters:
+                raise Refused("invalid: lora_name is none of this model's adapters")
+            self.adapter = {"lora_request": known_adapters[name]}
         self.stream = bool(scalar(request, "stream", False))
         self.scored = bool(scalar(request, "num_logprobs", 0))
         self.stops = frozenset(vector(request, "stop_token_ids"))
@@ -265,6 +297,8 @@ class Gauges:
             "first_token_seconds_total", "time to the first token of all of them", counter
         )
 
+        self._cache = self._make("kv_cache_used_ratio", "share of KV blocks in use", gauge)
+
     def _make(self, name, description, kind):
         family = pb_utils.MetricFamily(
             name=f"tabwright_llm_{name}", description=description, kind=kind
@@ -277,6 +311,27 @@ class Gauges:
         begun = sum(run.begun for run in self._running.values())
         self._active.set(begun)
         self._waiting.set(len(self._running) - begun)
+        if not self._running:
+            self._cache.set(0.0)  # nobody asks the LLM any more, and nobody holds a block
+
+    def cache(self, told):
+        """Take the LLM's statistics of one step: a table, or its JSON."""
+        stats = json.loads(told) if isinstance(told, str) else told
+        blocks = stats.get("kvCacheStats")
+        if blocks and blocks["maxNumBlocks"] and self._running:
+            self._cache.set(blocks["usedNumBlocks"] / blocks["maxNumBlocks"])
+
+
+def adapters(ours, folder):
+    """The adapters of `model.yaml` by name; their paths are the server's, never a client's."""
+    table = ours.get("loras", {})
+    if not table:
+        return {}
+    make = importlib.import_module(ours["lora_module"]).LoRARequest
+    return {
+        name: make(name, number, str((folder / path).resolve()))
+        for number, (name, path) in enumerate(table.items(), start=1)
+    }
 
 
 def vector(request, name):
@@ -294,6 +349,18 @@ def scalar(request, name, default):
     if values.size != 1:
         raise Refused(f"invalid: {name} must have one value")
     return values[0].item()
+
+
+def text(request, name):
+    """An input of one string; empty if it was not given."""
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    if tensor is None:
+        return ""
+    values = tensor.as_numpy().reshape(-1)
+    if values.size != 1:
+        raise Refused(f"invalid: {name} must have one value")
+    value = values[0]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def response(ids=(), logprobs=(), finish=""):

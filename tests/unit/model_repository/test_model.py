@@ -14,6 +14,7 @@ import anyio
 import numpy as np
 import pytest
 
+from tabwright.errors import ValidationFailed
 from tabwright.tensors import INPUTS, OUTPUTS
 from tests.fakes import tensorrt_llm as fake_llm
 from tests.fakes import triton_python_backend_utils as fake_triton
@@ -28,7 +29,8 @@ from tests.fakes.tensorrt_llm import (
     UNSCORED,
 )
 from tests.fakes.triton_python_backend_utils import InferenceResponse, Metric, Request, ids
-from training.export.repository import TENSORRT_LLM, Runtime, Serving, model_yaml
+from training.export.lora import Adapter
+from training.export.repository import TENSORRT_LLM, Serving, model_yaml
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[3]
@@ -40,6 +42,7 @@ PATIENCE_S = 20.0
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", fake_triton)
     monkeypatch.setitem(sys.modules, "tensorrt_llm", fake_llm)
+    monkeypatch.setitem(sys.modules, "tensorrt_llm.executor", fake_llm)
     spec = importlib.util.spec_from_file_location("exported_model", MODEL)
     assert spec is not None
     assert spec.loader is not None
@@ -54,10 +57,10 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
 def load(module: Any, tmp_path: Path) -> Callable[..., Any]:
     """Make the model as Triton does."""
 
-    def made(max_active: int = 4, runtime: Runtime = TENSORRT_LLM) -> Any:
-        serving = Serving(max_context=64, max_active=max_active)
+    def made(max_active: int = 4, change: Callable[[str], str] = str, **more: Any) -> Any:
+        runtime, serving = TENSORRT_LLM, Serving(max_context=64, max_active=max_active, **more)
         (tmp_path / "1").mkdir(exist_ok=True)
-        (tmp_path / "1" / "model.yaml").write_text(model_yaml(runtime, serving))
+        (tmp_path / "1" / "model.yaml").write_text(change(model_yaml(runtime, serving)))
         parameters = {
             "llm_version": runtime.version,
             "refuses": ",".join(runtime.refuses),
@@ -324,6 +327,85 @@ async def test_metrics_count_and_return_to_nothing(model: Any) -> None:
     assert Metric.values["tabwright_llm_tokens_total"] == 5
     assert Metric.values["tabwright_llm_aborts_total"] == 1
     assert Metric.values["tabwright_llm_first_tokens_total"] == 1
+
+
+def words(text: str) -> Any:
+    return np.array([text.encode()], np.object_)
+
+
+async def test_an_adapter_is_named_by_the_request_and_found_by_the_server(
+    load: Callable[..., Any], tmp_path: Path
+) -> None:
+    folders = [tmp_path / "1" / "../../../lora" / name for name in ("ours", "theirs")]
+    for folder in folders:
+        folder.resolve().mkdir(parents=True, exist_ok=True)
+    adapters = [Adapter(f.name, f, 8, 16.0, ("model.layers.0.mlp.up_proj",)) for f in folders]
+    model = load(adapters=tuple(adapters))
+    for name in ("theirs", ""):
+        request = asked(STEADY, lora_name=words(name))
+        await model.execute([request])
+        assert told(request)[1][-1] == "length"
+    named, base = (g.lora_request for g in LLM.made[0].generations)
+    assert named is not None
+    assert (named.lora_name, named.lora_int_id) == ("theirs", 2)
+    assert named.lora_path == str(folders[1].resolve())
+    assert base is None
+    assert LLM.made[0].arguments["lora_config"]["lora_target_modules"] == ["mlp_gate"]
+    for unknown in ("others", "../../etc", "ours/../theirs"):
+        request = asked(STEADY, lora_name=words(unknown))
+        await model.execute([request])
+        assert error(request) == "invalid: lora_name is none of this model's adapters"
+    assert len(LLM.made[0].generations) == 2
+
+
+async def test_an_adapter_that_is_not_there_ends_the_load(load: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="does not exist"):
+        load(adapters=(Adapter("gone", Path("gone"), 8, 16.0, ("up_proj",)),))
+    assert LLM.made == []
+
+
+async def test_speculation_has_a_pool_of_its_own_or_is_not_loaded(
+    load: Callable[..., Any],
+) -> None:
+    load(speculate=True)
+    [llm] = LLM.made
+    assert llm.arguments["speculative_config"]["decoding_type"] == "NGram"
+    assert llm.arguments["speculative_config"]["is_public_pool"] is False
+    assert llm.arguments["disable_overlap_scheduler"] is True
+    for other in ("is_public_pool: true", ""):
+        with pytest.raises(RuntimeError, match="is_public_pool must be false"):
+            load(
+                speculate=True,
+                change=lambda text, o=other: text.replace("is_public_pool: false", o),
+            )
+    load()
+    assert "speculative_config" not in LLM.made[-1].arguments
+
+
+async def test_an_argument_that_the_llm_does_not_have_ends_the_load(
+    load: Callable[..., Any],
+) -> None:
+    with pytest.raises(ValidationFailed, match="max_seq_length is unknown"):
+        load(change=lambda text: text.replace("max_seq_len", "max_seq_length"))
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["table", "json"])
+async def test_the_share_of_the_kv_cache_is_a_gauge(model: Any, as_json: bool) -> None:
+    stats = {"iter": 3, "kvCacheStats": {"usedNumBlocks": 5, "maxNumBlocks": 20}}
+    LLM.made[0].stats = [{"iter": 2}, json.dumps(stats) if as_json else stats]
+    async with anyio.create_task_group() as group:
+        group.start_soon(model.execute, [asked(SLOW, "slow")])
+        await until(lambda: Metric.values.get("tabwright_llm_kv_cache_used_ratio") == 0.25)
+        await model.execute([stop("slow")])
+    assert Metric.values["tabwright_llm_kv_cache_used_ratio"] == 0
+
+
+async def test_statistics_that_fail_cost_no_answer(model: Any) -> None:
+    LLM.made[0].stats = [RuntimeError("no statistics here")]
+    request = asked(STEADY)
+    await model.execute([request])
+    assert told(request)[1][-1] == "length"
+    assert "no KV cache statistics: RuntimeError" in fake_triton.Logger.lines
 
 
 def test_the_model_reads_and_writes_exactly_the_table_of_tensors() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,18 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from tabwright.artifact import ModelArtifact, file_digest, write_json
 from tabwright.cli import main as tabwright
-from tabwright.errors import ConfigError, CorruptArtifact, TabwrightError, ValidationFailed
+from tabwright.errors import ConfigError, CorruptArtifact, TabwrightError
 from tabwright.tensors import INPUTS, OUTPUTS
 from tests.fakes.foreign_checkpoint import FAMILY_OF, make_foreign_checkpoint
 from tests.fakes.tiny_artifact import make_tiny_artifact, write_safetensors
-from training.export.checks import check_config, check_logits, check_tokenizer
+from training.export.manifest import CONTAINER_TAG, check_export
 from training.export.portable import portable_config
-from training.export.source import ARCHITECTURES, read_source
-from training.export.tensorrt_llm import CONTAINER_TAG, check_export, export_model
+from training.export.source import ARCHITECTURES
+from training.export.tensorrt_llm import export_model
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.needs("torch")
@@ -94,9 +92,8 @@ def test_the_manifest_has_digests_versions_lineage_and_what_was_checked(
     assert manifest["lineage"]["seed"] == 0
     assert manifest["validation"]["level"] == "cpu-contract"
     assert [check["name"] for check in manifest["validation"]["checks"]] == [
-        "tokenizer parity",
-        "logit parity",
-        "config in both key sets",
+        *("config.pbtxt", "yaml", "json", "tensors"),
+        *("tokenizer parity", "logit parity", "config in both key sets"),
     ]
 
 
@@ -133,43 +130,6 @@ def test_a_file_too_many_or_too_few_is_found(exported: Path, tmp_path: Path) -> 
     (copy / "fim.json").unlink()
     with pytest.raises(CorruptArtifact, match="missing"):
         check_export(copy)
-
-
-def test_triton_reads_the_description_and_it_has_the_table_of_tensors(exported: Path) -> None:
-    text_format = pytest.importorskip("google.protobuf.text_format")
-    model_config = pytest.importorskip("tritonclient.grpc.model_config_pb2")
-    text = (exported / "model_repository" / "tiny" / "config.pbtxt").read_text()
-    config = text_format.Parse(text, model_config.ModelConfig())
-    assert (config.name, config.backend, config.max_batch_size) == ("tiny", "python", 0)
-    assert config.model_transaction_policy.decoupled
-    for found, table in ((config.input, INPUTS), (config.output, OUTPUTS)):
-        named = [(t.name, model_config.DataType.Name(t.data_type), list(t.dims)) for t in found]
-        assert named == [(row.name, f"TYPE_{row.dtype}", [row.length]) for row in table]
-    assert all(t.optional for t in config.input)
-    parameters = {key: value.string_value for key, value in config.parameters.items()}
-    assert parameters["artifact_digest"] == read(exported / "manifest.json")["checkpoint_digest"]
-    assert parameters["llm_version"] == "1.2.1"
-
-
-# Our transcription of the arguments that `LLM` of TensorRT-LLM 1.2 has; it refuses any other.
-LLM_KEYS = {
-    *("model", "tokenizer", "tokenizer_mode", "skip_tokenizer_init", "trust_remote_code"),
-    *("tensor_parallel_size", "pipeline_parallel_size", "dtype", "revision", "max_batch_size"),
-    *("max_num_tokens", "max_seq_len", "max_input_len", "max_beam_width"),
-    *("enable_chunked_prefill", "guided_decoding_backend", "speculative_config"),
-    *("kv_cache_config", "lora_config", "stream_interval", "load_format", "cuda_graph_config"),
-}
-
-
-def test_the_arguments_of_the_llm_are_those_it_has(exported: Path) -> None:
-    folder = exported / "model_repository" / "tiny" / "1"
-    settings = yaml.safe_load((folder / "model.yaml").read_text())
-    assert settings["tabwright"]["runtime"] == "tensorrt_llm"
-    assert settings["llm"].keys() <= LLM_KEYS
-    assert (folder / settings["llm"]["model"]).resolve() == (exported / "checkpoint").resolve()
-    served = yaml.safe_load((exported / "trtllm-serve.yaml").read_text())
-    assert served.keys() <= LLM_KEYS - {"model"}
-    assert served["kv_cache_config"] == settings["llm"]["kv_cache_config"]
 
 
 def test_an_existing_folder_is_not_overwritten(exported: Path, artifact: ModelArtifact) -> None:
@@ -304,41 +264,6 @@ def test_an_altered_artifact_is_refused(artifact: ModelArtifact, tmp_path: Path)
     refused(tmp_path, copy, CorruptArtifact, "config.json was altered")
 
 
-# Each check finds the fault that it is there for.
-
-
-@pytest.fixture
-def copied(exported: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(exported / "checkpoint", tmp_path / "checkpoint"))
-
-
-def test_a_rotary_base_in_one_spelling_only_is_found(artifact: ModelArtifact, copied: Path) -> None:
-    change(copied / "config.json", rope_theta=500.0)
-    with pytest.raises(ValidationFailed, match="key sets"):
-        check_config(read_source(artifact.path), copied)
-
-
-def test_other_weights_are_found(artifact: ModelArtifact, copied: Path, tmp_path: Path) -> None:
-    other = make_tiny_artifact(tmp_path / "other", seed=8)
-    shutil.copyfile(other.path / "model.safetensors", copied / "model.safetensors")
-    with pytest.raises(ValidationFailed, match="logits"):
-        check_logits(read_source(artifact.path), copied)
-
-
-def test_a_lost_tensor_is_found(copied: Path, artifact: ModelArtifact, tmp_path: Path) -> None:
-    lost = make_tiny_artifact(tmp_path / "lost", missing=["model.norm.weight"])
-    shutil.copyfile(lost.path / "model.safetensors", copied / "model.safetensors")
-    with pytest.raises(ValidationFailed, match=r"model\.norm\.weight"):
-        check_logits(read_source(artifact.path), copied)
-
-
-def test_another_tokenizer_is_found(artifact: ModelArtifact, copied: Path) -> None:
-    splitter = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}
-    change(copied / "tokenizer.json", pre_tokenizer=splitter | {"use_regex": True})
-    with pytest.raises(ValidationFailed, match="other ids"):
-        check_tokenizer(read_source(artifact.path), copied)
-
-
 # The command, and which version is served.
 
 
@@ -360,21 +285,29 @@ def test_the_command_exports_activates_and_goes_back(
     assert (tmp_path / "current").resolve().name == "1"
 
 
+def test_an_altered_export_is_not_activated(exported: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(exported, tmp_path / "1"))
+    (copy / "fim.json").write_text("{}")
+    assert tabwright(["export", "--activate", "--out", str(copy)]) == 4
+    assert not (tmp_path / "current").exists()
+
+
+def test_the_digest_of_the_container_is_filled_in_once(exported: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(exported, tmp_path / "1"))
+    line = ["export", "--out", str(copy), "--container-digest"]
+    assert tabwright([*line, "sha256:" + "a" * 64]) == 0
+    assert check_export(copy)["container"]["digest"] == "sha256:" + "a" * 64
+    assert tabwright([*line, "sha256:" + "b" * 64]) == 2
+    assert tabwright([*line, "latest"]) == 2
+    assert check_export(copy)["container"]["digest"] == "sha256:" + "a" * 64
+
+
 def test_what_cannot_be_served_is_not_activated(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     assert tabwright(["export", "--activate", "--out", str(tmp_path / "1")]) == 2
     assert tabwright(["export", "--rollback", "--out", str(tmp_path)]) == 2
     assert tabwright(["export", "--out", str(tmp_path / "1")]) == 2
     assert list(tmp_path.iterdir()) == [tmp_path / "1"]
-
-
-def test_the_smoke_run_can_be_read_without_a_gpu(exported: Path) -> None:
-    spec = importlib.util.spec_from_file_location("smoke_gpu", exported / "smoke_gpu.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.read_yaml(exported, "tiny")["tabwright"]["runtime"] == "tensorrt_llm"
 
 
 def test_the_page_has_the_table_of_tensors() -> None:
