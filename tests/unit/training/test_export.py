@@ -27,14 +27,6 @@ ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.needs("torch")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> None:
-    """Models this small are slower with several, and much slower where others compute."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> ModelArtifact:
     return make_tiny_artifact(tmp_path_factory.mktemp("artifact") / "tiny")

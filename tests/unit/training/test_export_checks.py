@@ -42,13 +42,6 @@ pytestmark = pytest.mark.needs("torch")
 NAME = "mine"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A Llama with a rotary base that is not the default, which a reader might fall back to."""
