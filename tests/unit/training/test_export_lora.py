@@ -156,13 +156,14 @@ def test_an_adapter_that_changes_nothing_is_found(artifact: ModelArtifact, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_an_adapter_that_breaks_the_sum_is_found(
+def test_an_adapter_that_was_spoilt_on_the_way_is_found(
     artifact: ModelArtifact, source: Source, tmp_path: Path
 ) -> None:
-    """So strong that float32 no longer carries the base beside it."""
-    adapter = read_lora("loud", make_adapter(tmp_path / "loud", strength=1e18), source)
+    adapter = read_lora("good", make_adapter(tmp_path / "good"), source)
     out = tmp_path / "out"
-    export_model(artifact.path, out, validate=False, loras={"loud": adapter.path})
+    export_model(artifact.path, out, validate=False, loras={"good": adapter.path})
+    make_adapter(tmp_path / "bad", strength=float("nan"))
+    (out / "lora" / "good" / WEIGHTS).write_bytes((tmp_path / "bad" / WEIGHTS).read_bytes())
     export = Finished(source, out, TENSORRT_LLM, Serving(max_context=source.max_context))
     with pytest.raises(ValidationFailed, match="merged and beside the base"):
         check_lora(export, adapter)
