@@ -5,14 +5,17 @@ Beside is how it is served, merged is how it was meant. Read `check_lora`.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from tabwright.errors import ValidationFailed
 from training.export.checks import largest, load_model, logits_with, prompts_of
 from training.export.finished import Finished
-from training.export.lora import WEIGHTS, Adapter
+from training.export.lora import CONFIG, WEIGHTS, Adapter
 
 _TOLERANCE = 1e-3  # of logits in float32: two products instead of one
+_DOWN = ".lora_A.weight"
 
 
 def check_lora(export: Finished, adapter: Adapter) -> dict[str, Any]:
@@ -21,7 +24,6 @@ def check_lora(export: Finished, adapter: Adapter) -> dict[str, Any]:
     Raises:
         ValidationFailed: they differ, or the adapter changes nothing.
     """
-    import torch
     from safetensors.torch import load_file
 
     prompts = prompts_of(export.source)
@@ -39,12 +41,7 @@ def check_lora(export: Finished, adapter: Adapter) -> dict[str, Any]:
     beside = logits_with(model, prompts)
     for hook in hooks:
         hook.remove()
-    for name in adapter.modules:
-        down = pairs[f"base_model.model.{name}.lora_A.weight"]
-        up = pairs[f"base_model.model.{name}.lora_B.weight"]
-        with torch.no_grad():
-            layers[name].weight += scale * (up @ down)
-    merged = logits_with(model, prompts)
+    merged = logits_with(merge(model, file.parent), prompts)
     difference, effect = largest(beside, merged), largest(alone, merged)
     if not difference <= _TOLERANCE:  # also true for NaN
         raise ValidationFailed(
@@ -59,6 +56,24 @@ def check_lora(export: Finished, adapter: Adapter) -> dict[str, Any]:
         "difference": difference,
         "effect": effect,
     }
+
+
+def merge(model: Any, folder: Path) -> Any:
+    """Add the adapter in `folder` to the weights of `model`, and return it."""
+    import torch
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / CONFIG).read_text("utf-8"))
+    scale = config["lora_alpha"] / config["r"]
+    layers = dict(model.named_modules())
+    pairs = load_file(folder / WEIGHTS)
+    for key, down in pairs.items():
+        if key.endswith(_DOWN):
+            up = pairs[key.removesuffix(_DOWN) + ".lora_B.weight"]
+            name = key.removesuffix(_DOWN).removeprefix("base_model.model.")
+            with torch.no_grad():
+                layers[name].weight += scale * (up.float() @ down.float())
+    return model
 
 
 def _beside(down: Any, up: Any, scale: float) -> Any:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
     """Models this small are slower with several, and much slower where others compute."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    if importlib.util.find_spec("torch"):
-        import torch
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OMP_NUM_THREADS", "1")
+        if importlib.util.find_spec("torch"):
+            import torch
 
-        torch.set_num_threads(1)
+            torch.set_num_threads(1)
+        yield

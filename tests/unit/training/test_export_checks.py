@@ -287,17 +287,18 @@ def test_every_check_has_a_fault_and_passes_a_good_export(good: Finished) -> Non
 
 # The transformers of NVIDIA's container.
 
+
+def unloaded(tensors: dict[str, Any]) -> None:
+    tensors["model.renamed.weight"] = tensors.pop("model.layers.0.self_attn.q_proj.weight")
+
+
+# Each starts a process that imports torch, so they are few.
 READER_FAULTS = {
     "a rotary base it does not know": (without("rope_theta"), "computes another model"),
-    "another rotary base": (config(rope_theta=10_000.0), "computes another model"),
     "special tokens as 5 lists them": (other("tokenizer_config", **LISTED), "reader failed"),
-    "a tokenizer class of 5": (
-        other("tokenizer_config", tokenizer_class="TokenizersBackend"), "container_reader failed"
-    ),
     "other ids": (joined_spaces, "has other ids"),
-    "a lost sentinel": (lost_sentinel, "sentinel '<fim_middle>'"),
-    "a lost tensor": (weights(renamed), "computes another model"),
-}  # fmt: skip
+    "a lost tensor": (weights(unloaded), "tensors missing or unknown"),
+}
 
 
 @pytest.mark.needs("container-python")
