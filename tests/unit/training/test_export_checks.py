@@ -301,6 +301,7 @@ READER_FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.needs("container-python")
 def test_the_transformers_of_the_container_reads_the_same_model(good: Finished) -> None:
     told = check_container_reader(replace(good, reader=container_python()))
@@ -308,6 +309,7 @@ def test_the_transformers_of_the_container_reads_the_same_model(good: Finished) 
     assert told["difference"] <= 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.needs("container-python")
 @pytest.mark.parametrize(("plant", "says"), READER_FAULTS.values(), ids=READER_FAULTS)
 def test_a_fault_is_found_by_the_transformers_of_the_container(

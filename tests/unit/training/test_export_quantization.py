@@ -20,7 +20,7 @@ from training.export.quantization import WEIGHT_ERROR_BOUND, Quantization
 from training.export.tensorrt_llm import export_model
 from training.export.weights import tensor_table
 
-pytestmark = pytest.mark.needs("torch")
+pytestmark = [pytest.mark.needs("torch"), pytest.mark.slow]
 WIDE = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32}
 NOWHERE = Path("no-python-is-asked")
 
