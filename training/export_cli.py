@@ -121,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
         help="nats a token that --quantize may cost (default: 0.1)")  # fmt: skip
     add("--speculate", action="store_true",
         help="draft tokens from n-grams of the request's own text")  # fmt: skip
-    add("--no-reader", dest="reader", action="store_false",
-        help="leave out the check with transformers 4.57.3, which installs it once")  # fmt: skip
+    add("--reader", action="store_true",
+        help="check with transformers 4.57.3 too, which is installed once")  # fmt: skip
     add("--no-validate", dest="validate", action="store_false",
         help="leave out the checks with transformers; the manifest says so")  # fmt: skip
     add("--activate", action="store_true", help="let the link `current` point at --out")

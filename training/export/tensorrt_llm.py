@@ -55,7 +55,7 @@ from training.export.repository import (
     model_yaml,
     serve_yaml,
 )
-from training.export.source import read_source
+from training.export.source import Source, read_source
 from training.export.validation import run_checks
 from training.export.weights import write_bf16
 
@@ -103,17 +103,9 @@ def export_model(
         max_context=max_context,
         tensor_parallel=tensor_parallel,
     )
-    if not NAME.fullmatch(source.name):
-        raise ConfigError(f"--name {source.name}: letters, digits, dot, dash and underscore only")
     if quantization is not None:
         check_quantizable(source, quantization)
-    adapters = [read_lora(key, path, source) for key, path in (loras or {}).items()]
-    serving = Serving(
-        max_context=source.max_context,
-        tensor_parallel=tensor_parallel,
-        adapters=tuple(adapters),
-        speculate=speculate,
-    )
+    serving = _serving(source, tensor_parallel, loras or {}, speculate)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -133,6 +125,19 @@ def _runtime(to: str, quantization: Quantization | None, speculate: bool) -> Run
         raise ConfigError(f"--to {to}: it computes float32, one token after another; leave out "
                           "--quantize and --speculate")  # fmt: skip
     return RUNTIMES[to]
+
+
+def _serving(
+    source: Source, tensor_parallel: int, loras: Mapping[str, Path], speculate: bool
+) -> Serving:
+    if not NAME.fullmatch(source.name):
+        raise ConfigError(f"--name {source.name}: letters, digits, dot, dash and underscore only")
+    return Serving(
+        max_context=source.max_context,
+        tensor_parallel=tensor_parallel,
+        adapters=tuple(read_lora(name, path, source) for name, path in loras.items()),
+        speculate=speculate,
+    )
 
 
 def _fill(
