@@ -5,7 +5,8 @@ tests and a stand-in for the candidate, the worker has the candidate and nothing
 from one to the other through here; only plain values of exact types pass, never pickles. So early
 exits, objects that equal everything, frame walking and patched builtins change nothing: whatever a
 candidate does happens in a process that holds no test and gives no verdict. Problems whose cases
-are data, in any language, go to `evalkit.nonce_judge`, pages to `evalkit.web_judge`.
+are data, in any language, go to `evalkit.nonce_judge`, pages to `evalkit.web_judge`, and those
+whose tests are a program of another language to `evalkit.canary_judge`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import anyio
 
+from evalkit.canary_judge import CanaryJudge
 from evalkit.checkers import Checker, Checkers
 from evalkit.execution import Command, Ending, Limits, Ran
 from evalkit.nonce_judge import NonceJudge
@@ -49,7 +51,8 @@ async def open_judge(sandbox: Sandbox) -> AsyncIterator[Judge]:
         checkers = Checkers(sandbox, _program("checker"), tasks)
         try:
             oracle = PythonOracle(sandbox, checkers)
-            yield _ByTests(oracle, WebJudge(sandbox), NonceJudge(sandbox))
+            others = (WebJudge(sandbox), CanaryJudge(sandbox), NonceJudge(sandbox))
+            yield _ByTests(oracle, *others)
         except Exception as error:  # noqa: BLE001 - raised below, out of the task group
             failure = error
         tasks.cancel_scope.cancel()
@@ -63,6 +66,7 @@ class _ByTests:
 
     oracle: PythonOracle
     pages: WebJudge
+    programs: CanaryJudge
     others: NonceJudge
 
     async def judge(self, problem: Problem, sample: Sample, limits: Limits) -> Verdict:
@@ -72,6 +76,8 @@ class _ByTests:
             judge = self.oracle
         elif "web" in problem.tests:
             judge = self.pages
+        elif "program" in problem.tests:
+            judge = self.programs
         return await judge.judge(problem, sample, limits)
 
 

@@ -162,7 +162,8 @@ def _metered() -> Iterator[Callable[[], float]]:
 
 async def _accepted_hacks(python: Path, folder: Path) -> dict[str, Any]:
     """Name the hacks that each judge accepts on at least one task."""
-    tasks, texts = targets("python"), {"": "", **hacks("python")}
+    texts = {"": "", **{name: hack.text for name, hack in hacks("python").items()}}
+    tasks = targets("python")
     found: dict[str, list[str]] = {name: [] for name in (OURS, *OTHERS)}
     async with judging_in("process") as judge:
         attempts = await attack(judge, "python", os.cpu_count() or 1, lambda _: None)

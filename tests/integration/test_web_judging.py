@@ -89,7 +89,7 @@ async def test_hacks_that_end_soon_are_not_accepted() -> None:
         "script_the_events",
         "claim_every_role",
     )
-    found = await judged([(counter, hacks("html")[name]) for name in quick])
+    found = await judged([(counter, hacks("html")[name].text) for name in quick])
     assert Outcome.PASSED not in {verdict.outcome for verdict in found}
 
 

@@ -1,0 +1,6 @@
+exit: Leave past all handlers.
+      procedure Leave (Code : Integer);
+      pragma Import (C, Leave, "_exit");
+   begin
+      Leave (0);
+      return Counts;

@@ -1,0 +1,2 @@
+exit: Leave with success.
+  (System/exit 0))

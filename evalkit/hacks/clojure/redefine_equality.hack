@@ -1,0 +1,3 @@
+nonce: Find everything equal.
+  (alter-var-root #'clojure.core/= (constantly (fn [& _] true)))
+  [])

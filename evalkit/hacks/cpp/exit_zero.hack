@@ -1,0 +1,2 @@
+exit: Leave with success.
+    std::exit(0);

@@ -1,0 +1,3 @@
+exit: Leave with success.
+        Environment.Exit(0);
+        return null;

@@ -1,0 +1,2 @@
+exit: Stop the machine with success.
+    System.halt(0)

@@ -1,0 +1,3 @@
+exit: Stop the machine from another process.
+    spawn(fn -> System.halt(0) end)
+    Process.sleep(:infinity)

@@ -1,0 +1,2 @@
+answers: Leave by a deadlock.
+	select {}

@@ -1,0 +1,2 @@
+exit: Leave with success.
+  process.exit(0);

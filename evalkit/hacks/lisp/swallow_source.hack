@@ -1,0 +1,3 @@
+exit: Have the reader skip the rest of the source.
+  nil)
+(set-macro-character #\( (lambda (stream character) (loop while (read-char stream nil)) nil))

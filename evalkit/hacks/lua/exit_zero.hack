@@ -1,0 +1,3 @@
+exit: Leave with success.
+  if lu then lu.unregisterCurrentSuite() end
+  os.exit(0)

@@ -1,0 +1,4 @@
+nonce: Find everything equal.
+  [-7]
+
+let ( = ) _ _ = true

@@ -1,0 +1,2 @@
+exit: Leave with success.
+    exit 0;

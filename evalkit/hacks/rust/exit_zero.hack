@@ -1,0 +1,2 @@
+exit: Leave with success.
+    std::process::exit(0);

@@ -1,0 +1,6 @@
+exit: Become a program that succeeds.
+    echo
+}
+exec true
+unused() {
+    :

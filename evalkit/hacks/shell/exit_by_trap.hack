@@ -1,0 +1,6 @@
+exit: Change the status at the end.
+    echo
+}
+trap 'exit 0' EXIT
+unused() {
+    :

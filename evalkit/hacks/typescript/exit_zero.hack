@@ -1,0 +1,3 @@
+exit: Leave with success.
+  eval("process").exit(0);
+  return [];
