@@ -36,7 +36,7 @@ def alterations(tests: str, form: Form, task_id: str, entry: str) -> list[str]:
     if task_id in form.spoiled:
         return [tests.replace(*form.spoiled[task_id], 1)]
     calls = re.compile(filled(form.call, entry=re.escape(entry)))
-    asserted = re.compile(form.asserted, re.MULTILINE | re.DOTALL)
+    asserted = re.compile(form.asserted, re.MULTILINE)
     places: list[tuple[int, int, str]] = []
     for found in asserted.finditer(tests):
         start, end = found.span(1 if asserted.groups else 0)
