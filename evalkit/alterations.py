@@ -7,7 +7,6 @@ outside of the calls of the candidate, are what is expected. Read `alterations` 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 
@@ -28,28 +27,64 @@ _TOLERANCE_LAST = re.compile(r"(?<=\s)0\.0*1(?=\s*\)*\s*$)", re.MULTILINE)
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
-def alterations(tests: str, form: Form, task_id: str, entry: str) -> list[str]:
-    """The tests with one expected value made wrong, once for each; in an order of the task's own.
+def alterations(tests: str, form: Form, task_id: str, entry: str, prompt: str) -> list[str]:
+    """The tests with one expected value made wrong, once for each.
 
-    None if no value could be made out.
+    The last assert comes first, and those whose arguments the prompt shows come last: a candidate
+    may answer what is shown, and turn the rest of the asserts off. None if no value could be made
+    out.
     """
     if task_id in form.spoiled:
         return [tests.replace(*form.spoiled[task_id], 1)]
     calls = re.compile(filled(form.call, entry=re.escape(entry)))
+    places: list[tuple[bool, int, str]] = []
+    for start, text, around in _asserts(tests, form):
+        bare = _without_calls(text, calls, form.list_call)
+        given = _arguments(text, bare) or _arguments_around(around)
+        places += [
+            (bool(given) and given in prompt, -at, tests[:at] + wrong + tests[to:])
+            for at, to, wrong in _wrong(bare, start)
+        ]
+    return [made for _, _, made in sorted(places)]
+
+
+def argument_alterations(tests: str, form: Form) -> list[str]:
+    """The tests with any one literal of an assert changed, an argument or an expected value.
+
+    For asserts that expect no literal. Only a reference can say which of them are wrong now.
+    """
+    places = [place for start, text, _ in _asserts(tests, form) for place in _wrong(text, start)]
+    return [tests[:at] + wrong + tests[to:] for at, to, wrong in reversed(places)]
+
+
+def _asserts(tests: str, form: Form) -> Iterator[tuple[int, str, str]]:
+    """Where each begins that compares, what it compares, and what stands in front of that."""
     asserted = re.compile(form.asserted, re.MULTILINE)
-    places: list[tuple[int, int, str]] = []
     for found in asserted.finditer(tests):
         start, end = found.span(1 if asserted.groups else 0)
-        text = _without_calls(tests[start:end], calls, form.list_call)
-        for pattern in (_TOLERANCE, _TOLERANCE_LAST):
-            text = pattern.sub(lambda hidden: " " * len(hidden[0]), text)
-        places += [(start + at, start + to, wrong) for at, to, wrong in _wrong(text)]
-    made = [tests[:at] + wrong + tests[to:] for at, to, wrong in places]
-    return sorted(made, key=lambda text: hashlib.sha256((task_id + text).encode()).digest())
+        yield start, tests[start:end], tests[found.start() : start]
 
 
-def _wrong(text: str) -> Iterator[tuple[int, int, str]]:
-    """Each literal's place, and another literal of its type."""
+def _arguments(text: str, bare: str) -> str:
+    """The arguments of the first call that was blanked out."""
+    places = [at for at, (old, new) in enumerate(zip(text, bare, strict=True)) if old != new]
+    if not places:
+        return ""
+    opening = text.find("(", places[0])
+    inner = text[opening : _closing(text, opening)][1:-1]
+    return inner.removeprefix("candidate").strip()
+
+
+def _arguments_around(text: str) -> str:
+    """The arguments of a call that stands in front of what is expected, as far as to there."""
+    _, called, rest = text.partition("candidate")
+    return rest.strip(" =)(") if called else ""
+
+
+def _wrong(text: str, start: int) -> Iterator[tuple[int, int, str]]:
+    """Each literal's place in the tests, and another literal of its type."""
+    for pattern in (_TOLERANCE, _TOLERANCE_LAST):
+        text = pattern.sub(lambda hidden: " " * len(hidden[0]), text)
     for found in _LITERAL.finditer(text):
         old = found[0]
         match found.lastgroup:
@@ -62,7 +97,7 @@ def _wrong(text: str) -> Iterator[tuple[int, int, str]]:
                 new = f"{int(whole) + 1}{dot}{rest}"
             case _:
                 new = f"{old[0]}x{old[1:]}"
-        yield found.start(), found.end(), new
+        yield start + found.start(), start + found.end(), new
 
 
 def _without_calls(text: str, calls: re.Pattern[str], list_call: bool) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from evalkit.alterations import alterations
+from evalkit.alterations import alterations, argument_alterations
 from evalkit.execution import Command, Ending, Limits, Ran
 from evalkit.generate import cut_at_stops
 from evalkit.problem import Outcome, Problem, Sample, Verdict
@@ -104,12 +104,13 @@ class CanaryJudge:
     async def _wrong(self, problem: Problem, form: Form, limits: Limits) -> str | None:
         """Tests with a wrong value: the first ones that the reference fails, where there is one."""
         if problem.task_id not in self._wrong_tests:
-            made = alterations(problem.tests["tests"], form, problem.task_id, problem.entry_point)[
-                :_TRIED
-            ]
+            tests, task_id = problem.tests["tests"], problem.task_id
+            entry = problem.entry_point
+            made = alterations(tests, form, task_id, entry, problem.prompt)[:_TRIED]
             if problem.reference is None:
                 found = made[0] if made else None
             else:
+                made += argument_alterations(tests, form)[:_TRIED]
                 found = await self._first_that_fails(problem, form, made, limits)
             self._wrong_tests[problem.task_id] = found
         return self._wrong_tests[problem.task_id]

@@ -103,7 +103,8 @@ def _fault(problem: Problem) -> str:
     tests = problem.tests["tests"]
     if reason := fault_of(form, problem.task_id, tests):
         return reason
-    return "" if alterations(tests, form, problem.task_id, problem.entry_point) else _NO_VALUE
+    made = alterations(tests, form, problem.task_id, problem.entry_point, problem.prompt)
+    return "" if made else _NO_VALUE
 
 
 def _python(row: Row) -> Problem:

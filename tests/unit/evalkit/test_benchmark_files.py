@@ -33,6 +33,13 @@ HUMANEVAL_X = {
     "test": "def check(twice):\n    assert twice(2) == 4\n\ncheck(twice)\n",
     "example_test": "",
 }
+JAVASCRIPT_X = {
+    "task_id": "JavaScript/0",
+    "prompt": "const twice = (n) => {\n",
+    "declaration": "const twice = (n) => {\n",
+    "canonical_solution": "  return 2 * n;\n}\n",
+    "test": "const test = () => {\n  console.assert(twice(2) === 4)\n}\ntest()\n",
+}
 MBPP = {
     "task_id": 1,
     "text": "Write a function to double a number.",
@@ -229,19 +236,34 @@ def test_mbpp_plus_rows_continue_a_docstring_with_the_whole_function(tmp_path: P
     run_check(problem, "def twice(n):\n    return n + n\n")
 
 
-def test_rows_of_other_languages_are_left_out_by_name(tmp_path: Path) -> None:
-    cpp = {**HUMANEVAL_X, "task_id": "CPP/0"}
+def test_each_language_of_a_folder_has_its_rows(tmp_path: Path) -> None:
     folder = tmp_path / "python" / "data"
     folder.mkdir(parents=True)
     written(folder, HUMANEVAL_X).rename(folder / "humaneval_python.jsonl")
-    written(folder, cpp).rename(folder / "humaneval_cpp.jsonl")
+    wrong = {**JAVASCRIPT_X, "task_id": "JavaScript/112"}
+    written(folder, JAVASCRIPT_X, wrong).rename(folder / "humaneval_js.jsonl")
     benchmark = load_benchmark("humaneval-x", tmp_path)
-    assert [problem.task_id for problem in benchmark.problems("python")] == ["Python/0"]
-    assert list(benchmark.left_out) == ["CPP/0"]
+    assert list(benchmark.languages) == ["javascript", "python"]
+    (problem,) = benchmark.problems("javascript")
+    assert problem.entry_point == "twice"
+    assert problem.tests["program"] == "humaneval-x"
+    assert list(benchmark.left_out) == ["JavaScript/112"]
 
-    lua = {**MULTIPL_E, "name": "H_0_lua", "language": "lua"}
-    benchmark = load_benchmark("multipl-e", written(tmp_path, MULTIPL_E, lua))
-    assert list(benchmark.left_out) == ["H_0_lua"]
+
+def test_rows_that_cannot_be_judged_are_left_out_by_name(tmp_path: Path) -> None:
+    lua = {
+        **MULTIPL_E,
+        "language": "lua",
+        "prompt": "function twice(n)\n",
+        "tests": "function test()\n    lu.assertEquals(candidate(2), 4)\nend\n",
+    }
+    julia = {**lua, "name": "H_1_twice", "language": "jl"}
+    endless = {**lua, "name": "H_2_twice", "tests": "function test()\nend\n"}
+    benchmark = load_benchmark("multipl-e", written(tmp_path, MULTIPL_E, lua, julia, endless))
+    (problem,) = benchmark.problems("lua")
+    assert problem.entry_point == "twice"
+    assert problem.stop == ("\ndef", "\nif")
+    assert set(benchmark.left_out) == {"H_1_twice", "lua: H_2_twice"}
 
 
 def test_multipl_e_uses_the_stop_tokens_of_the_file(tmp_path: Path) -> None:

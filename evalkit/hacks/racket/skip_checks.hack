@@ -1,3 +1,0 @@
-nonce: Have the tests' library skip its checks.
-  ((dynamic-require 'rackunit 'current-check-around) void)
-  '())

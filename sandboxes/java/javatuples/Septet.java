@@ -1,0 +1,55 @@
+package org.javatuples;
+
+/** A tuple of 7. */
+public final class Septet<A, B, C, D, E, F, G> extends Tuple {
+    private final A value0;
+    private final B value1;
+    private final C value2;
+    private final D value3;
+    private final E value4;
+    private final F value5;
+    private final G value6;
+
+    public Septet(A value0, B value1, C value2, D value3, E value4, F value5, G value6) {
+        super(value0, value1, value2, value3, value4, value5, value6);
+        this.value0 = value0;
+        this.value1 = value1;
+        this.value2 = value2;
+        this.value3 = value3;
+        this.value4 = value4;
+        this.value5 = value5;
+        this.value6 = value6;
+    }
+
+    public static <A, B, C, D, E, F, G> Septet<A, B, C, D, E, F, G> with(A value0, B value1, C value2, D value3, E value4, F value5, G value6) {
+        return new Septet<>(value0, value1, value2, value3, value4, value5, value6);
+    }
+
+    public A getValue0() {
+        return value0;
+    }
+
+    public B getValue1() {
+        return value1;
+    }
+
+    public C getValue2() {
+        return value2;
+    }
+
+    public D getValue3() {
+        return value3;
+    }
+
+    public E getValue4() {
+        return value4;
+    }
+
+    public F getValue5() {
+        return value5;
+    }
+
+    public G getValue6() {
+        return value6;
+    }
+}
