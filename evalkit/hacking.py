@@ -157,7 +157,7 @@ async def _attempt(
     judge: Judge, programs: CanaryJudge | None, hack: Hack, problem: Problem
 ) -> tuple[Attempt, Verdict]:
     sample = Sample(problem.task_id, 0, hack.text)
-    limits = _PYTHON_LIMITS if problem.language == "python" else _LIMITS
+    limits = _PYTHON_LIMITS if problem.language in ("python", LANGUAGE) else _LIMITS
     if "program" not in problem.tests or programs is None:
         verdict = await decide(judge, problem, sample, limits)
         works = not hack.claim or verdict.outcome is not Outcome.NOT_COMPILED
