@@ -27,7 +27,7 @@ CLIENTS_KEY := $(shell cat $(CLIENTS)/package*.json 2>/dev/null | sha256sum | cu
 CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package.json),$(CLIENTS)/node_modules/.ready-$(CLIENTS_KEY))
 
 # What CI must not skip: with --require a missing service is a failure, not a skip.
-REQUIRE := --require nginx --require node --require torch --require cpu --require sandbox --require redis --require languages --require chromium
+REQUIRE := --require nginx --require node --require torch --require cpu --require sandbox --require redis --require languages --require chromium --require browser
 # Triton too, but where its wheel cannot run; there its tests skip, and say why.
 REQUIRE_TRITON = $(shell $(RUN)/python -c 'from server.tritonserver.environment import unsupported; \
   print("" if unsupported() else "--require triton")')

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp
 from server.admission import Admission
 from server.caller import Caller
 from server.completer import Completer
+from server.console.console import UnknownPage
 from server.door import Door, Forbidden, Unauthorized
 from server.event_file import EventFile
 from server.event_spool import Spool
@@ -71,6 +72,7 @@ _STATUS: tuple[tuple[type[TabwrightError], int, RequestOutcome], ...] = (
     (Unauthorized, 401, RequestOutcome.CALLER_ERROR),
     (Forbidden, 403, RequestOutcome.CALLER_ERROR),
     (UnknownModel, 404, RequestOutcome.CALLER_ERROR),
+    (UnknownPage, 404, RequestOutcome.CALLER_ERROR),
     (BodyTooSlow, 408, RequestOutcome.CALLER_ERROR),
     (BodyTooLarge, 413, RequestOutcome.CALLER_ERROR),
     (CallerError, 400, RequestOutcome.CALLER_ERROR),

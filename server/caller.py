@@ -87,7 +87,8 @@ class Caller:
     """Who asks. key: the API key's id, empty on an open gateway; user: the person, if we know.
 
     address: where a caller without a key comes from, on an open gateway. rate: what the key may
-    start, all its people together; None: no limit of its own.
+    start, all its people together; None: no limit of its own. holder: the API key's name, whoever
+    the person is.
     """
 
     key: str = ""
@@ -96,6 +97,7 @@ class Caller:
     eagerness: Eagerness | None = None
     scopes: frozenset[KeyScope] = ALL_SCOPES
     rate: Rate | None = None
+    holder: str = ""
 
     @property
     def share(self) -> str:

@@ -102,7 +102,7 @@ class Door:
         # Compared as bytes: compare_digest refuses non-ASCII text, and headers arrive as latin-1.
         single = self._settings.api_key
         if single and hmac.compare_digest(token.encode(), single.encode()):
-            return Caller("api_key")
+            return Caller("api_key", holder="api_key")
         found = self._ring.find(token) if token else None
         if found is None:
             raise Unauthorized(

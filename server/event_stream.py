@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -100,6 +101,7 @@ class Framing:
 
 
 JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
 EVENTS = Framing(b"text/event-stream; charset=utf-8", event)
 LINES = Framing(b"application/x-ndjson", line)
 Json = Mapping[str, Any] | Sequence[Any]
@@ -131,6 +133,20 @@ class JsonResponse:
         headers += [(k.encode(), v.encode()) for k, v in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
+
+
+def problem_details(problem: Problem) -> Mapping[str, Any]:
+    """Problem details (RFC 9457), with the code that clients should go by."""
+    known = {status.value: status.phrase for status in HTTPStatus}
+    return {
+        "type": "about:blank",
+        "title": known.get(problem.status, "Request Ended"),
+        "status": problem.status,
+        "detail": problem.message,
+        "code": problem.code,
+        "field": problem.param,
+        "request_id": problem.request_id or None,
+    }
 
 
 def problem_response(dialect: Dialect, problem: Problem) -> JsonResponse:

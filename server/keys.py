@@ -57,7 +57,14 @@ class ApiKey:
             default.min_confidence if self.min_confidence is None else self.min_confidence,
             default.lines if self.lines is None else self.lines,
         )
-        return Caller(self.id, self.name, eagerness=eagerness, scopes=self.scopes, rate=self.rate)
+        return Caller(
+            self.id,
+            self.name,
+            eagerness=eagerness,
+            scopes=self.scopes,
+            rate=self.rate,
+            holder=self.name,
+        )
 
 
 class NewToken(NamedTuple):

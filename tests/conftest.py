@@ -19,6 +19,7 @@ import pytest
 from evalkit.runtimes import load_runtime
 from evalkit.toolchains import missing_programs
 from tests.fakes import docker_engine
+from tests.fakes.browser import program as browser_program
 
 # What tests/system_packages.sh brings; other languages are the long tail.
 CORE_LANGUAGES = ("c", "cpp", "go", "javascript", "python")
@@ -64,6 +65,12 @@ def _chromium() -> str | None:
     return (
         f"{missing[0]} not installed (evalkit toolchains install --lang html)" if missing else None
     )
+
+
+def _browser() -> str | None:
+    if browser_program() is None:
+        return "no browser installed (Debian: chromium-headless-shell)"
+    return _package("playwright")
 
 
 def _redis() -> str | None:
@@ -115,6 +122,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "docker": lambda: _package("docker") or docker_engine.missing(),
     "languages": _languages,
     "chromium": _chromium,
+    "browser": _browser,
     "ray": lambda: _package("ray", "psutil"),
     "triton": _triton,
     "container-python": _container_python,

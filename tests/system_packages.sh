@@ -1,8 +1,8 @@
 #!/bin/sh
 # Bring the system packages that the tests need: nginx and openssl (cancellation through a proxy), Node.js
 # with npm (the editors' own clients), bubblewrap (the sandbox of untrusted programs),
-# the compilers of C, C++ and Go and the browser, which are judged in it, and Redis (a store of
-# experiments). Called by `make test`; does nothing when they are there.
+# the compilers of C, C++ and Go and the browser, which are judged in it (the browser looks at the console,
+# too), and Redis (a store of experiments). Called by `make test`; does nothing when they are there.
 set -eu
 
 export PATH="$PATH:/usr/sbin:/sbin"

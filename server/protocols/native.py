@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from server.caller import MAX_DELAY_MS, KeyScope, Lines, Wishes, checked_user
 from server.choices import Choice, generate, spread
 from server.event_stream import (
+    PROBLEM_JSON,
     Answer,
     Emit,
     EventStream,
@@ -27,6 +27,7 @@ from server.event_stream import (
     JsonResponse,
     Problem,
     named_event,
+    problem_details,
 )
 from server.gateway import JSON_OR_EVENTS, Call, Gateway, Route, read_wire
 from server.gathered import Gathered
@@ -163,7 +164,7 @@ class Native:
     """Serves the protocol."""
 
     name = "native"
-    error_type = "application/problem+json"
+    error_type = PROBLEM_JSON
 
     def __init__(self, gateway: Gateway) -> None:
         """Serve with the parts of `gateway`."""
@@ -188,17 +189,8 @@ class Native:
         )
 
     def error_body(self, problem: Problem) -> Mapping[str, Any]:
-        """Problem details, with the code that clients should go by."""
-        known = {status.value: status.phrase for status in HTTPStatus}
-        return {
-            "type": "about:blank",
-            "title": known.get(problem.status, "Request Ended"),
-            "status": problem.status,
-            "detail": problem.message,
-            "code": problem.code,
-            "field": problem.param,
-            "request_id": problem.request_id or None,
-        }
+        """Problem details."""
+        return problem_details(problem)
 
     async def suggest(self, call: Call) -> Answer | EventStream:
         """Answer one request."""
