@@ -21,7 +21,7 @@ HELPS = [
     ["tabwright"],
     *(["tabwright", name] for name in COMMANDS),
     *(["tabwright", "train", verb] for verb in ("data", "run", "export", "holes")),
-    ["tabwright", "train", "data", "run"],
+    *(["tabwright", "train", "data", verb] for verb in ("run", "report", "explain", "opt-out")),
     *(["tabwright", "keys", verb] for verb in ("create", "list", "set", "revoke")),
     *(["tabwright", "ab", verb] for verb in ("flags", "ingest", "report", "purge", "power")),
     ["tabwright", "ab", "simulate"],

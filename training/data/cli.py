@@ -25,6 +25,32 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="the manifest instead of a summary")
     verb.set_defaults(run=_run)
 
+    verb = verbs.add_parser("report", help="what went in and out of every step, and why",
+                            epilog="example: tabwright train data report --run data/run "
+                            "--json")  # fmt: skip
+    verb.add_argument("--run", type=Path, required=True, dest="folder")
+    verb.add_argument("--json", action="store_true", help="the whole ledger")
+    verb.set_defaults(run=_report)
+
+    verb = verbs.add_parser("explain", help="why one document was kept or dropped",
+                            epilog="example: tabwright train data explain --run data/run "
+                            "--path src/main.py")  # fmt: skip
+    verb.add_argument("--run", type=Path, required=True, dest="folder")
+    which = verb.add_mutually_exclusive_group(required=True)
+    which.add_argument("--id", help="lineage id, as shards and ledger have it")
+    which.add_argument("--path", help="path within its repository")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=_explain)
+
+    verb = verbs.add_parser("opt-out", help="name what was made of a repository",
+                            epilog="example: tabwright train data opt-out --repo someone/project "
+                            "--runs data runs artifacts")  # fmt: skip
+    verb.add_argument("--repo", required=True)
+    verb.add_argument("--runs", type=Path, nargs="+", required=True, metavar="DIR",
+                      help="looked through for shards, checkpoints and artifacts")  # fmt: skip
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=_opt_out)
+
 
 def _run(args: argparse.Namespace) -> int:
     from training.data.config import read_config
@@ -41,6 +67,68 @@ def _run(args: argparse.Namespace) -> int:
         for split, counts in manifest["splits"].items():
             print(f"{split}: {counts['documents']:,} documents, {counts['tokens']:,} tokens")
         print(f"{args.out / 'shards'}: digest {manifest['digest']}")
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from training.data.ledger import PAGE, write_ledger
+    from training.data.run import read_run
+
+    with load_engine("local")() as engine:
+        ledger = write_ledger(engine, read_run(args.folder))
+    if args.json:
+        print(json.dumps(ledger))
+        return 0
+    print(f"{'step':<18} {'rows in':>12} {'rows out':>12} {'bytes in':>16} {'bytes out':>16}")
+    for step in dict.fromkeys(row["step"] for row in ledger["steps"]):
+        rows = [row for row in ledger["steps"] if row["step"] == step]
+        sums = [sum(r[n] for r in rows) for n in ("rows_in", "rows_out", "bytes_in", "bytes_out")]
+        print(f"{step:<18} {sums[0]:>12,} {sums[1]:>12,} {sums[2]:>16,} {sums[3]:>16,}")
+    for reason, counts in ledger["reasons"].items():
+        print(f"{reason}: {counts['documents']:,} documents, {counts['bytes']:,} bytes")
+    print(args.folder / PAGE)
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from training.data.explanation import explain
+    from training.data.run import read_run
+
+    column, value = ("id", args.id) if args.id else ("path", args.path)
+    for row in explain(read_run(args.folder), column, value):
+        if args.json:
+            print(json.dumps(row))
+            continue
+        print(f"{row['repo']}: {row['path']} ({row['id']}): {row['fate']}")
+        for tag in row["tags"]:
+            print(f"  {tag['tag']}: {tag['evidence']}{'' if tag['drops'] else ' (does not drop)'}")
+        copied = [("copy of", row["duplicate_of"])] if row["duplicate_of"] else []
+        for relation, other in [*copied, *(("alike", other) for other in row["alike"])]:
+            index = "same text" if other["jaccard"] is None else f"Jaccard {other['jaccard']:.3f}"
+            print(f"  {relation} {other['repo']}: {other['path']} ({other['id']}), {index}")
+        if row["copies"]:
+            print(f"  {row['copies']} others were dropped for it")
+        if place := row["shards"]:
+            print(f"  {place['shard']}: {place['tokens']} ids from {place['start']}")
+    return 0
+
+
+def _opt_out(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from training.data.affected import find_affected
+
+    found = find_affected(args.repo, args.runs)
+    if args.json:
+        print(json.dumps(asdict(found)))
+        return 0
+    for shard, (documents, tokens) in found.shards.items():
+        print(f"shard {shard}: {documents} documents, {tokens} tokens")
+    for kind, places in (("checkpoint", found.checkpoints), ("artifact", found.artifacts)):
+        for place in places:
+            print(f"{kind} {place}")
+    if not found.shards:
+        print(f"{args.repo} is in no shard there")
     return 0
 
 

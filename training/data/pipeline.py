@@ -6,6 +6,7 @@ fates       exact and near duplicates             all parts together, in SQL
 clean       the text that leaves                  a part at a time
 tokenizer   an own vocabulary, if none is given
 shards      tokens with their lineage             a part at a time
+ledger      what went in and out of every step
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from training.data import cleaning, keeping, shards, signing, tagging
+from training.data import cleaning, keeping, ledger, shards, signing, tagging
 from training.data.dedup import deduplicate
 from training.data.engine import DataEngine, Step
 from training.data.run import Run, whole
@@ -35,7 +36,10 @@ def build(engine: DataEngine, run: Run) -> dict[str, Any]:
     engine.map(Step(cleaning.STEP, cleaning.clean_part), run, parts)
     _vocabulary(run)
     engine.map(Step(shards.STEP, shards.write_part), run, parts)
-    return shards.publish(run)
+    manifest = shards.publish(run)
+    if not (run.folder / ledger.FILE).exists():
+        ledger.write_ledger(engine, run)
+    return manifest
 
 
 def _vocabulary(run: Run) -> None:

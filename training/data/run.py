@@ -5,6 +5,7 @@
   <step>/part-00000.parquet     what a step wrote for a part
   <query>/                      what a query wrote
   shards/                       the result, manifest.json last
+  ledger.json, ledger.html      what went in and out of every step
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from tabwright.artifact import write_json
 from tabwright.errors import ConfigError
 from training.data.config import DataConfig
+from training.data.opt_out import read_list
 from training.data.sources import Part, list_parts, part_from_plan
 
 PLAN_VERSION = 1
@@ -87,7 +89,10 @@ def read_run(folder: Path) -> Run:
 
 def config_digest(config: DataConfig) -> str:
     """Sha256 of all that decides the result."""
-    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    decisive = config.model_dump(mode="json")
+    if config.opt_out:
+        decisive["opted_out"] = sorted(read_list(config.opt_out))
+    text = json.dumps(decisive, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

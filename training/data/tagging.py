@@ -24,6 +24,8 @@ from training.data.taggers import TAGGERS
 STEP = "documents"
 Tagger = Callable[[Document], Iterable[Tag]]
 _ROWS_PER_GROUP = 512
+# What has one of these tags has no text that a tagger could look at.
+_UNREAD = frozenset({"unreadable", "binary", "large"})
 
 
 def tag_part(run: Run, part: int) -> None:
@@ -55,7 +57,7 @@ def _row(
     run: Run, part: int, number: int, raw: Raw, taggers: tuple[Tagger, ...]
 ) -> dict[str, object]:
     document, tags = _document(run, part, raw)
-    if document.text:
+    if raw.content is not None and not _UNREAD.intersection(tag.name for tag in tags):
         for tagger in taggers:
             tags.extend(tagger(document))
     return {

@@ -1,6 +1,7 @@
 """What a document can be tagged with. A tagger never drops; `TAGGERS` is the order they look in."""
 
 TAGGERS = {
+    "opt_out": "training.data.taggers.opt_out:prepare",
     "shape": "training.data.taggers.shape:prepare",
     "licence": "training.data.taggers.licence:prepare",
     "generated": "training.data.taggers.generated:prepare",
