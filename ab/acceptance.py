@@ -49,6 +49,14 @@ class Difference:
     explained: float = 0.0
 
 
+class Mean(NamedTuple):
+    """A figure of one arm with the square of its error."""
+
+    value: float
+    variance: float
+    users: int
+
+
 class _Figure(NamedTuple):
     """A figure of one arm, and what each of its users contributes to the figure's error."""
 
@@ -80,6 +88,12 @@ def compare(
     explained = max(0.0, 1 - left / variance)
     sizes = (len(arms[0]), len(arms[1]))
     return Difference(one.value, other.value, difference, left, sizes, explained)
+
+
+def alone(users: Sequence[User], weighting: Weighting) -> Mean | None:
+    """Figure of one arm; None: it has too few users with anything to count."""
+    found = _figure([(user.part, user.whole) for user in users], weighting)
+    return found and Mean(found.value, _squares(found.contributions), len(users))
 
 
 def _figure(sums: Sequence[tuple[float, float]], weighting: Weighting) -> _Figure | None:

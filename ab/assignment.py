@@ -47,6 +47,14 @@ def assign(flag: Flag, context: Mapping[str, Any]) -> Assignment:
     return Assignment(variant, flag.variants[variant], reason)
 
 
+def in_slot(flag: Flag, user: str) -> bool:
+    """Tell whether the flag may have `user`; without a slot it may have everybody."""
+    if flag.slot is None:
+        return True
+    place = bucket(f"layer:{flag.slot.layer}:{user}", WHOLE)
+    return bool(user) and flag.slot.begin <= place < flag.slot.end
+
+
 def _chosen(flag: Flag, context: Mapping[str, Any]) -> tuple[str, Reason]:
     if not flag.enabled:
         return flag.default_variant, Reason.DISABLED
@@ -55,10 +63,8 @@ def _chosen(flag: Flag, context: Mapping[str, Any]) -> tuple[str, Reason]:
         user = ""
     if user in flag.overrides:
         return flag.overrides[user], Reason.TARGETING_MATCH
-    if flag.slot is not None:
-        place = bucket(f"layer:{flag.slot.layer}:{user}", WHOLE)
-        if not user or not flag.slot.begin <= place < flag.slot.end:
-            return flag.default_variant, Reason.DEFAULT
+    if not in_slot(flag, user):
+        return flag.default_variant, Reason.DEFAULT
     if flag.targeting is not None:
         found = _targeted(flag, context)
         if found is not None:

@@ -29,15 +29,16 @@ class Metric:
     whole: str
     expected: float
     scale: float = 1.0
+    less_is_better: bool = False
 
 
 METRICS: Mapping[str, Metric] = {
     "acceptance": Metric("accepted", "shown", 0.08),
     "kept after 10 min": Metric("kept_600", "known_600", 0.1, 0.001),
     "shown per request": Metric("shown", "requested", 0.1),
-    "explicit dismissals": Metric("explicit", "shown", 0.03),
+    "explicit dismissals": Metric("explicit", "shown", 0.03, less_is_better=True),
     "characters per shown": Metric("chars", "shown", 4.0),
-    "latency in ms": Metric("total_us", "timed", 30.0, 0.001),
+    "latency in ms": Metric("total_us", "timed", 30.0, 0.001, True),
 }
 
 
@@ -45,8 +46,9 @@ METRICS: Mapping[str, Metric] = {
 class Question:
     """Which variants are compared, from since up to until, both included.
 
-    before: days before since that are used to take noise away. weights: planned users of control
-    and candidate. flag: whose variants they are; without one they are names of models. Who has
+    before: days that are used to take noise away, up to `began`, the day on which the first user
+    got the candidate, or without it up to since. weights: planned users of control and candidate.
+    flag: whose variants they are; without one they are names of models. Who has
     theirs by an override is not in it.
     """
 
@@ -61,6 +63,7 @@ class Question:
     flag: str = ""
     weighting: Weighting = Weighting.USERS
     alpha: float = 0.05
+    began: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Row:
     holm_p: float
     users: tuple[int, int]
     explained: float
+    variance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +128,12 @@ def _variant(cell: Cell, flag: str) -> str | None:
 def _wanted(
     cells: Iterable[tuple[Cell, Counts]], question: Question
 ) -> Iterator[tuple[Cell, Counts]]:
-    first = (question.since - timedelta(days=question.before)).isoformat()
-    last = question.until.isoformat()
+    began = question.began or question.since
+    first, end = (began - timedelta(days=question.before)).isoformat(), began.isoformat()
+    since, last = question.since.isoformat(), question.until.isoformat()
     for cell, counts in cells:
         if (
-            first <= cell.day <= last
+            (first <= cell.day < end or since <= cell.day <= last)
             and question.language in ("", cell.language)
             and question.editor in ("", cell.editor)
             and any(counts)
@@ -150,7 +155,7 @@ def _rows(
         found.append(
             Row(
                 name, seen.control, seen.candidate, seen.difference, low, high,
-                p_value, p_value, seen.users, seen.explained,
+                p_value, p_value, seen.users, seen.explained, seen.variance,
             )
         )  # fmt: skip
     adjusted = holm({row.metric: row.p for row in found})

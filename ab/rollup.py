@@ -91,6 +91,11 @@ class Counts(NamedTuple):
     inferred_chars: int = 0
 
 
+def total(counts: Iterable[Counts]) -> Counts:
+    """Sum of counts."""
+    return Counts(*map(sum, zip(Counts(), *counts, strict=True)))
+
+
 def arm_of(arms: str, flag: str) -> str | None:
     """The variant of `flag` that chance gave, if it did: overrides are marked with `!`."""
     for pair in arms.split("&"):

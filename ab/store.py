@@ -1,4 +1,4 @@
-"""The seams of what is kept: flags with their history, and events with their roll-ups.
+"""The seams of what is kept: flags with their history, events with their roll-ups, decisions.
 
 Calls block; an implementation may be used by several threads and processes at once. Which there
 are: `ab.stores.registry`. Contract: tests/contracts/test_ab_stores.py.
@@ -25,6 +25,42 @@ class Version:
     at: float
     who: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided once about a variant of a flag. at: seconds since 1970.
+
+    verdict: PROMOTE, HOLD or ROLL_BACK. body: JSON, all that it was decided by. id: the
+    digest of all the rest, so that a decision that was altered is known by it.
+    """
+
+    id: str
+    flag: str
+    candidate: str
+    at: float
+    who: str
+    why: str
+    verdict: str
+    body: str
+
+
+class DecisionLog(Protocol):
+    """Keeps decisions; none is ever changed."""
+
+    def record(self, decision: Decision) -> None:
+        """Keep a decision, once.
+
+        Raises:
+            StoreAway: it may not be kept.
+        """
+
+    def decisions(self, flag: str = "") -> list[Decision]:
+        """Decisions about a flag, or about all, oldest first.
+
+        Raises:
+            StoreAway: it does not answer.
+        """
 
 
 class FlagStore(Protocol):
@@ -123,8 +159,8 @@ class EventLog(Protocol):
         """
 
 
-class Store(FlagStore, EventLog, Protocol):
-    """Keeps both."""
+class Store(FlagStore, EventLog, DecisionLog, Protocol):
+    """Keeps all of them."""
 
     def close(self) -> None:
         """Let go of what it holds."""

@@ -11,7 +11,19 @@ how samples were judged; whoever calls leaves out those that could not be judged
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tabwright.errors import InvalidRequest
+
+
+def by_task(outcomes: Mapping[str, Mapping[str, int]], k: int) -> dict[str, float]:
+    """Estimate pass@k of each task from its counts by outcome, those with k judged samples only."""
+    values = {}
+    for task_id, counts in outcomes.items():
+        judged = sum(count for name, count in counts.items() if name != "unjudged")
+        if judged >= k:
+            values[task_id] = pass_at_k(judged, counts.get("passed", 0), k)
+    return values
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

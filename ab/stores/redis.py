@@ -1,10 +1,10 @@
-"""Flags and events in Redis, for several machines.
+"""Flags, events and decisions in Redis, for several machines.
 
 Hashes hold the newest flags, the events of each suggestion and the counts of each cell; streams
-hold what happened, in order: versions of flags with their text, and events that are not counted
-yet, which a consumer group works on. A write watches what it read and is tried again when somebody
-was faster. What Redis has acknowledged is as safe as its own settings make it (`appendonly yes`,
-`appendfsync always` to lose nothing).
+hold what happened, in order: versions of flags with their text, decisions, and events that are not
+counted yet, which a consumer group works on. A write watches what it read and is tried again when
+somebody was faster. What Redis has acknowledged is as safe as its own settings make it (`appendonly
+yes`, `appendfsync always` to lose nothing).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 import redis
@@ -22,11 +23,13 @@ from ab.events import Event, from_json, to_json
 from ab.flags import Flag, check_layers
 from ab.offers import LIVE_S, Offers
 from ab.rollup import Cell, Counts, differences
-from ab.store import Version
+from ab.store import Decision, Version
 from tabwright.errors import ConfigError
 
 _FLAGS = "tabwright:flags"
 _HISTORY = "tabwright:flags:history"
+_DECISIONS = "tabwright:decisions"
+_DECIDED = "tabwright:decisions:ids"
 _INBOX = "tabwright:inbox"
 _GROUP = "counting"
 _GATEWAYS = "tabwright:gateways"
@@ -111,6 +114,25 @@ class RedisStore:
             found = self._db.hgetall(_GATEWAYS)
         rows = {name.decode(): json.loads(said) for name, said in found.items()}
         return {name: offers for name, (at, offers) in rows.items() if at > since}
+
+    def record(self, decision: Decision) -> None:
+        """Keep a decision, once."""
+
+        def write(pipe: Any) -> None:
+            known = self._db.sismember(_DECIDED, decision.id)
+            pipe.multi()
+            if not known:
+                pipe.sadd(_DECIDED, decision.id)
+                pipe.xadd(_DECISIONS, {"decision": json.dumps(asdict(decision))})
+
+        self._watching([_DECIDED], write)
+
+    def decisions(self, flag: str = "") -> list[Decision]:
+        """Decisions about a flag, or about all, oldest first."""
+        with _asking():
+            entries = self._db.xrange(_DECISIONS)
+        found = [Decision(**json.loads(entry[b"decision"])) for _, entry in entries]
+        return [decision for decision in found if flag in ("", decision.flag)]
 
     def append(self, events: Sequence[Event]) -> int:
         """Keep the events whose ids are new; tell how many they were."""

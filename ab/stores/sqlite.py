@@ -1,4 +1,4 @@
-"""Flags and events in one SQLite file, for one machine: the default.
+"""Flags, events and decisions in one SQLite file, for one machine: the default.
 
 Write-ahead logging with a sync at each commit, so what was acknowledged outlives `kill -9` and a
 power cut; several processes may share the file. Read `SqliteStore` first.
@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 from ab import definition
@@ -19,7 +20,7 @@ from ab.events import Event, from_json, to_json
 from ab.flags import Flag, check_layers
 from ab.offers import LIVE_S, Offers
 from ab.rollup import Cell, Counts, differences
-from ab.store import Version
+from ab.store import Decision, Version
 from tabwright.errors import ConfigError
 
 _ROWS = 10_000
@@ -31,6 +32,13 @@ CREATE TABLE IF NOT EXISTS flag_version (
 CREATE TABLE IF NOT EXISTS gateway (name TEXT PRIMARY KEY, at REAL, offers TEXT);
 CREATE TABLE IF NOT EXISTS event (
   id TEXT PRIMARY KEY, suggestion TEXT, user TEXT, body TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS decision (
+  number INTEGER PRIMARY KEY, id TEXT UNIQUE, flag TEXT, candidate TEXT, at REAL, who TEXT,
+  why TEXT, verdict TEXT, body TEXT);
+CREATE TRIGGER IF NOT EXISTS decision_kept BEFORE UPDATE ON decision
+  BEGIN SELECT RAISE(ABORT, 'decisions are never changed'); END;
+CREATE TRIGGER IF NOT EXISTS decision_stays BEFORE DELETE ON decision
+  BEGIN SELECT RAISE(ABORT, 'decisions are never removed'); END;
 CREATE INDEX IF NOT EXISTS event_suggestion ON event (suggestion);
 CREATE INDEX IF NOT EXISTS event_user ON event (user);
 """
@@ -45,6 +53,7 @@ _ADD = (
     " ON CONFLICT DO UPDATE SET "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in Counts._fields)
 )
+_DECISION = tuple(field.name for field in fields(Decision))
 _NEWEST = """
 SELECT key, max(revision), at, who, why, body FROM flag_version GROUP BY key ORDER BY key
 """
@@ -116,6 +125,20 @@ class SqliteStore:
         query = "SELECT name, offers FROM gateway WHERE at > ?"
         with self._reading() as db:
             return {name: json.loads(said) for name, said in db.execute(query, (since,))}
+
+    def record(self, decision: Decision) -> None:
+        """Keep a decision, once."""
+        names = ", ".join(_DECISION)
+        places = ", ".join("?" * len(_DECISION))
+        with self._writing() as db:
+            row = tuple(getattr(decision, name) for name in _DECISION)
+            db.execute(f"INSERT OR IGNORE INTO decision ({names}) VALUES ({places})", row)
+
+    def decisions(self, flag: str = "") -> list[Decision]:
+        """Decisions about a flag, or about all, oldest first."""
+        query = f"SELECT {', '.join(_DECISION)} FROM decision WHERE ? IN ('', flag) ORDER BY number"
+        with self._reading() as db:
+            return [Decision(*row) for row in db.execute(query, (flag,))]
 
     def append(self, events: Sequence[Event]) -> int:
         """Keep the events whose ids are new; tell how many they were."""

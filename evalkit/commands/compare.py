@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.estimate import pass_at_k
+from evalkit.estimate import by_task
 from evalkit.runs import read_report
 from evalkit.statistics import compare
 from tabwright.errors import InvalidRequest
@@ -36,8 +36,8 @@ def main(argv: Sequence[str]) -> int:
     kept = True
     for language in sorted(before["languages"].keys() & after["languages"].keys()):
         found = compare(
-            _by_task(before["languages"][language], args.k),
-            _by_task(after["languages"][language], args.k),
+            by_task(before["languages"][language]["by_task"], args.k),
+            by_task(after["languages"][language]["by_task"], args.k),
         )
         row = found._asdict() | {"difference": found.difference._asdict()}
         if args.margin is not None:
@@ -48,15 +48,6 @@ def main(argv: Sequence[str]) -> int:
         raise InvalidRequest("after", str(args.after), "the runs have no language in common")
     print(json.dumps(result, indent=2) if args.json else _table(result))
     return 0 if kept else 1
-
-
-def _by_task(row: Mapping[str, Any], k: int) -> dict[str, float]:
-    values = {}
-    for task_id, outcomes in row["by_task"].items():
-        judged = sum(count for name, count in outcomes.items() if name != "unjudged")
-        if judged >= k:
-            values[task_id] = pass_at_k(judged, outcomes.get("passed", 0), k)
-    return values
 
 
 def _table(result: Mapping[str, Any]) -> str:

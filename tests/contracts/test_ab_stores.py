@@ -14,7 +14,7 @@ from ab.errors import InvalidFlag, StaleRevision
 from ab.events import Event, Kind
 from ab.flags import Arm, Flag, Rollout, Slot
 from ab.rollup import Cell, Counts, counted
-from ab.store import Store
+from ab.store import Decision, Store
 from ab.stores.registry import open_store
 from tests.fakes.redis_server import redis_server
 
@@ -222,3 +222,18 @@ def test_purging_a_user_erases_them_and_nobody_else(opened: Opener) -> None:
     store.enqueue(LIFE[:6])
     assert store.purge("ada") == 1, "nor does it wait anywhere"
     assert {cell.user for cell, _ in store.cells()} == {"bob"}
+
+
+def decision(name: str, flag_key: str = "model", verdict: str = "HOLD") -> Decision:
+    return Decision(name, flag_key, "new", NOON, "ada", "why", verdict, '{"a": 0.1}')
+
+
+def test_decisions_come_back_in_order_each_once(opened: Opener) -> None:
+    store = opened()
+    assert store.decisions() == []
+    for name in ("d2", "d1", "d2"):
+        store.record(decision(name))
+    store.record(decision("d3", "other", "PROMOTE"))
+    store.record(decision("d1", verdict="ROLL_BACK"))
+    assert opened().decisions("model") == [decision("d2"), decision("d1")]
+    assert [found.id for found in store.decisions()] == ["d2", "d1", "d3"]

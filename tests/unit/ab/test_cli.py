@@ -118,3 +118,72 @@ def test_lines_that_are_no_events_are_told_and_the_others_kept(
     assert "line 1" in run(capsys, "ingest", "events.jsonl", code=1)
     Path("events.jsonl").write_bytes(events())
     assert told(capsys, "ingest", "events.jsonl")["known"] == 150
+
+
+def evals(folder: str, passed: int) -> str:
+    rows = {f"t{n}": {"passed": int(n < passed), "failed": int(n >= passed)} for n in range(50)}
+    Path(folder).mkdir()
+    Path(folder, "report.json").write_text(
+        json.dumps({"benchmark": "web", "languages": {"html": {"by_task": rows}}})
+    )
+    return folder
+
+
+def test_a_candidate_climbs_as_far_as_its_gates_let_it(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, *MAKE, "--why", "begin")
+    asked = ["model", "--candidate", "new", "--who", "eve"]
+    assert main(["ab", "gate", *asked, "--dry-run"]) == 1
+    assert "pass@k: not given" in capsys.readouterr().out
+    asked += ["--evals", evals("one", 30), evals("two", 30)]
+    assert told(capsys, "gate", *asked)["verdict"] == "PROMOTE"
+    assert told(capsys, "promote", *asked)["revision_written"] == 2
+    assert told(capsys, "flags", "show", "model")["rollout"]["share"] == 1000
+    assert main(["ab", "promote", *asked]) == 1
+    assert "time: 0 whole days" in capsys.readouterr().out
+    assert "--why" in run(capsys, "promote", *asked, "--force", code=2)
+    run(capsys, "promote", *asked, "--force", "--why", "it is urgent")
+    assert told(capsys, "flags", "show", "model")["rollout"]["share"] == 5000
+    run(capsys, "rollback", *asked, "--why", "it is rude")
+    last = told(capsys, "flags", "history", "model")[-1]
+    kept = told(capsys, "decisions", "model")
+    assert last["rollout"]["share"] == 0
+    assert last["who"] == "eve"
+    assert last["why"] == f"decision {kept[-1]['id']}: ROLL_BACK, nobody; it is rude"
+    verdicts = [(one["verdict"], one["by_hand"]) for one in kept]
+    assert verdicts == [("PROMOTE", False), ("PROMOTE", False), ("HOLD", False),
+                        ("PROMOTE", True), ("ROLL_BACK", True)]  # fmt: skip
+    assert kept[0]["id"] in run(capsys, "decisions")
+    for one in kept:
+        assert "the same" in run(capsys, "gate", "--replay", one["id"])
+    assert told(capsys, "gate", "--replay", kept[0]["id"])["differences"] == []
+
+
+def test_wrong_use_of_gates_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, *MAKE, "--why", "begin")
+    asked = ["model", "--candidate", "new"]
+    assert "--candidate" in run(capsys, "gate", "model", code=2)
+    assert "0 decisions" in run(capsys, "gate", "--replay", "ff", code=2)
+    assert "--why" in run(capsys, "rollback", *asked, code=2)
+    assert "above 0" in run(capsys, "watch", *asked, "--every", "0", code=2)
+    Path("bad").mkdir()
+    Path("bad/report.json").write_text("[]")
+    assert "no report" in run(capsys, "gate", *asked, "--evals", "bad", "bad", code=2)
+    assert "finished runs" in run(capsys, "gate", *asked, "--evals", "no", "no", code=2)
+    assert told(capsys, "decisions") == []
+
+
+def test_a_watch_ends_with_a_rollback_or_at_the_top(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, *MAKE, "--share", "5", "--arm", "new=1", "--why", "begin")
+    asked = ["watch", "model", "--candidate", "new", "--every", "0.01"]
+    asked += ["--evals", evals("good", 40), evals("bad", 10)]
+    assert main(["ab", *asked, "--dry-run"]) == 5
+    capsys.readouterr()
+    assert told(capsys, "decisions") == []
+    assert main(["ab", *asked]) == 5
+    assert "pass@1 -0.600" in capsys.readouterr().out
+    assert told(capsys, "flags", "show", "model")["rollout"]["share"] == 0
+    run(capsys, "flags", "set", "model", "--share", "none", "--default", "new", "--why", "all")
+    asked[-2:] = ["good", "good"]
+    assert main(["ab", *asked, "--json"]) == 0
+    verdicts = [one["verdict"] for one in json.loads(f"[{capsys.readouterr().out}]")]
+    assert verdicts == ["HOLD"]
