@@ -19,7 +19,9 @@ def serving(artifact: Path) -> Iterator[str]:
     Raises:
         EngineUnavailable: it did not start; what it said stands on stderr.
     """
-    command = [sys.executable, "-m", "tabwright", "serve", "--port", "0", "--model", str(artifact)]
+    # A line for each request would bury the progress bar.
+    words = ["serve", "--port", "0", "--model", str(artifact), "--log-level", "warning"]
+    command = [sys.executable, "-m", "tabwright", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
