@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tabwright.artifact import MANIFEST, folder_digest
 from tabwright.errors import EngineUnavailable
 
 
@@ -35,6 +37,11 @@ def serving(artifact: Path) -> Iterator[str]:
         process.terminate()
         process.wait(30)
         process.stdout.close()
+
+
+def model_digest(artifact: Path) -> str:
+    """The digest of a model folder, which a server has checked."""
+    return folder_digest(json.loads((artifact / MANIFEST).read_bytes())["files"])
 
 
 _ADDRESS = re.compile(r"(http://\S+)$")

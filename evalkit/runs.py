@@ -60,8 +60,7 @@ class RunFolder:
 
     def samples(self) -> Iterator[Sample]:
         """Every sample so far."""
-        for row in _rows(self.path / SAMPLES):
-            yield Sample(row["task_id"], row["index"], row["completion"], row.get("generated_ms"))
+        return read_samples(self.path)
 
     def verdicts(self) -> Iterator[Verdict]:
         """Every verdict so far."""
@@ -101,6 +100,12 @@ def claim(folder: Path, plan: Mapping[str, Any]) -> None:
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     """Publish the report whole or not at all."""
     write_json(folder / REPORT, report)
+
+
+def read_samples(folder: Path) -> Iterator[Sample]:
+    """Every sample in a run's folder."""
+    for row in _rows(folder / SAMPLES):
+        yield Sample(row["task_id"], row["index"], row["completion"], row.get("generated_ms"))
 
 
 def read_verdicts(folder: Path) -> Iterator[Verdict]:

@@ -28,7 +28,7 @@ from evalkit.contamination import FILE, Contamination
 from evalkit.execution import Limits
 from evalkit.executors import judging
 from evalkit.generate import Endpoint, Recorded, References, SampleSource
-from evalkit.model_server import serving
+from evalkit.model_server import model_digest, serving
 from evalkit.page import render
 from evalkit.passk import Places, evaluate, judge_references, limits_for
 from evalkit.problem import Benchmark, Judge, Outcome, Problem, Verdict
@@ -37,6 +37,7 @@ from evalkit.registry import load_benchmark
 from evalkit.reporting import language_row
 from evalkit.runs import RunFolder, claim, write_report
 from evalkit.score import totals
+from evalkit.specimens import run_specimens
 from tabwright import __version__
 from tabwright.errors import Broken, InvalidRequest
 
@@ -127,7 +128,8 @@ async def _run(args: argparse.Namespace) -> dict[str, Any]:
         report |= totals(rows.values())
         report["seconds"] = round(time.time() - started, 1)
         write_report(folder, report)
-        (folder / "report.html").write_text(render(report), encoding="utf-8")
+        page = render(report, run_specimens(folder, report))
+        (folder / "report.html").write_text(page, encoding="utf-8")
     print(f"report: {folder}/report.html", file=sys.stderr)
     return report
 
@@ -137,7 +139,7 @@ def _plan(args: argparse.Namespace, asked: _Asked, source: SampleSource) -> dict
     described = dict(source.describe())
     if args.artifact:
         described.pop("endpoint")  # the port is another one each time
-        described["artifact"] = str(args.artifact)
+        described |= {"artifact": str(args.artifact), "digest": model_digest(args.artifact)}
     return {
         "benchmark": asked.benchmark.name,
         "languages": list(asked.problems),

@@ -11,6 +11,7 @@ from typing import Any
 
 from evalkit.page import render
 from evalkit.runs import read_report
+from evalkit.specimens import run_specimens
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     report = read_report(args.run)
     if args.html:
-        args.html.write_text(render(report), encoding="utf-8")
+        page = render(report, run_specimens(args.run, report))
+        args.html.write_text(page, encoding="utf-8")
         print(f"wrote {args.html}", file=sys.stderr)
     print(json.dumps(report, indent=2) if args.json else table(report))
     return 0

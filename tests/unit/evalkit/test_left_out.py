@@ -18,14 +18,15 @@ REPORT: dict[str, Any] = {
     "plan": {},
     "left_out": {"b/1": "its value is <wrong>", "b/2": "so is this"},
     "languages": {},
+    **{"passed": 0, "failed": 0, "unjudged": 0, "seconds": 1.0},
 }
 
 
 def test_a_page_names_the_tasks_and_the_reasons() -> None:
-    page = render(REPORT)
+    page = render(REPORT, {})
     assert "2 tasks of the benchmark were not asked" in page
     assert "b/1<td>its value is &lt;wrong&gt;" in page
-    assert "not asked" not in render({**REPORT, "left_out": {}})
+    assert "not asked" not in render({**REPORT, "left_out": {}}, {})
 
 
 def test_a_table_counts_them() -> None:

@@ -15,7 +15,7 @@ from evalkit.page import render
 from evalkit.problem import Outcome, Problem, Sample, Verdict
 from evalkit.reporting import generation_times, language_row
 from evalkit.runs import RunFolder
-from evalkit.score import score, tally, within
+from evalkit.score import score, tally, totals, within
 from tabwright.errors import InvalidRequest
 
 PROBLEMS = [Problem(f"t/{n}", "python", "") for n in range(3)]
@@ -50,18 +50,6 @@ def test_a_pass_that_took_too_long_is_no_pass_within_the_time() -> None:
     assert within_300(times) == [Outcome.PASSED, Outcome.WALL_TIME, *[Outcome.UNJUDGED] * 2]
 
 
-def test_a_page_shows_texts_as_texts() -> None:
-    problem = Problem("<script>alert(1)</script>", "python", "")
-    row = score([problem], tally([Verdict(problem.task_id, 0, Outcome.PASSED)]), [1])
-    report = {"benchmark": "<b>", "plan": {"x": "<i>"}, "languages": {"python": row}}
-    page = render(report)
-    for text in ("<script", "<b>&", "<i>", "<b><"):
-        assert text not in page
-    assert "&lt;script&gt;" in page
-    assert "1.0000" in page
-    assert "pass@1    1.0000" in table(report)
-
-
 def test_a_threshold_is_read_or_refused() -> None:
     assert threshold("pass@10=0.3") == ("10", 0.3)
     assert threshold(None) is None
@@ -87,11 +75,11 @@ def test_tasks_met_in_training_are_named_and_left_out_of_a_second_score(tmp_path
     assert found["hits"] == {"t/0": [{"kind": "solution", "evidence": ["d1"]}]}
     assert found["without"]["tasks"] == 2
     assert found["without"]["pass_at_k"]["1"]["value"] == pytest.approx(0.25)
-    report = {"benchmark": "b", "plan": {}, "languages": {"python": row}}
+    report = {"benchmark": "b", "plan": {}, "languages": {"python": row}, "seconds": 1.0}
     assert "without the 1 tasks met in training: pass@1 0.2500" in table(report)
-    page = render(report)
+    page = render(report | totals([row]), {})
     assert "1 tasks met in training" in page
-    assert "met in training: solution d1" in page
+    assert "<td>t/0<td>solution d1" in page
 
 
 @pytest.mark.parametrize(
