@@ -8,6 +8,7 @@ from typing import Any
 
 from ab.errors import InvalidFlag
 from ab.flags import Arm, Flag, Rollout, Slot
+from ab.store import Version
 
 _FIELDS = (
     "variants", "default_variant", "enabled", "overrides", "slot", "targeting", "rollout",
@@ -34,6 +35,12 @@ def to_json(flag: Flag) -> str:
         "description": flag.description or None,
     }
     return json.dumps({name: value for name, value in fields.items() if value is not None})
+
+
+def describe(version: Version) -> dict[str, Any]:
+    """Tell all of a version: the flag's definition, and who wrote it, when and why."""
+    told = {"revision": version.revision, "at": version.at, "who": version.who, "why": version.why}
+    return {"key": version.flag.key, **told, **json.loads(to_json(version.flag))}
 
 
 def from_json(key: str, text: str) -> Flag:

@@ -21,5 +21,9 @@ class StaleRevision(CallerError):
     """Somebody else has changed the flag since it was read."""
 
 
+class NoStore(Unavailable):
+    """Flags are not kept anywhere: the gateway was started without a store."""
+
+
 class StoreAway(Unavailable):
     """The store of flags and events does not answer, or is full; nothing of the call was kept."""

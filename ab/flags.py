@@ -137,6 +137,13 @@ class Flag:
         raise InvalidFlag("variants", dict(self.variants), f"give values of one type: {words}")
 
 
+def moves_users(before: Rollout | None, after: Rollout | None) -> bool:
+    """Tell whether users whom a rollout has reached would get another arm by another split."""
+    if before is None or after is None or not before.share:
+        return False
+    return (after.arms, after.salt) != (before.arms, before.salt)
+
+
 def check_layers(flags: Iterable[Flag]) -> None:
     """Refuse flags whose slots of a layer overlap: somebody would be in both experiments.
 

@@ -16,7 +16,7 @@ from typing import Any
 from ab import definition, flagd
 from ab.assignment import assign
 from ab.errors import UnknownFlag
-from ab.flags import WHOLE, Arm, Flag, Rollout, Slot
+from ab.flags import WHOLE, Arm, Flag, Rollout, Slot, moves_users
 from ab.offers import LIVE_S, check
 from ab.store import Store, Version
 from ab.stores.registry import open_store
@@ -93,7 +93,7 @@ def _list(args: argparse.Namespace) -> int:
     with closing(_store(args)) as store:
         versions = store.flags().values()
     if args.json:
-        print(json.dumps([_shown(version) for version in versions]))
+        print(json.dumps([definition.describe(version) for version in versions]))
         return 0
     table: list[tuple[str, ...]] = [("flag", "state", "revision", "default", "share", "arms")]
     table += [_cells(version) for version in versions]
@@ -111,7 +111,7 @@ def _cells(version: Version) -> tuple[str, ...]:
 
 def _show(args: argparse.Namespace) -> int:
     with closing(_store(args)) as store:
-        print(json.dumps(_shown(_known(store, args.key)), indent=2))
+        print(json.dumps(definition.describe(_known(store, args.key)), indent=2))
     return 0
 
 
@@ -120,7 +120,7 @@ def _history(args: argparse.Namespace) -> int:
         _known(store, args.key)
         versions = store.history(args.key)
     if args.json:
-        print(json.dumps([_shown(version) for version in versions]))
+        print(json.dumps([definition.describe(version) for version in versions]))
         return 0
     rows = [(*_cells(v)[1:], _when(v), v.who, v.why) for v in versions]
     _print([("state", "revision", "default", "share", "arms", "at", "who", "why"), *rows])
@@ -187,7 +187,7 @@ def _put(store: Store, flag: Flag, before: Version | None, args: argparse.Namesp
         check(flag, store.gateways(time.time() - LIVE_S).values())
     written = store.put(flag, expected, time.time(), args.who or getpass.getuser(), args.why)
     if args.json:
-        print(json.dumps(_shown(written)))
+        print(json.dumps(definition.describe(written)))
     else:
         _print([("flag", "state", "revision", "default", "share", "arms"), _cells(written)])
     return 0
@@ -225,8 +225,7 @@ def _rollout(before: Rollout | None, args: argparse.Namespace) -> Rollout | None
         return Rollout(_share("--share", args.share), arms, args.salt or args.key)
     share = before.share if args.share is None else _share("--share", args.share)
     after = Rollout(share, arms or before.arms, args.salt or before.salt)
-    moved = (after.arms, after.salt) != (before.arms, before.salt)
-    if moved and before.share and not args.reshuffle:
+    if moves_users(before, after) and not args.reshuffle:
         raise ConfigError("--arm, --salt: this moves users who are in; give --reshuffle to do so")
     return after
 
@@ -285,12 +284,6 @@ def _known(store: Store, key: str) -> Version:
     if key not in flags:
         raise UnknownFlag(f"FLAG: no flag {key!r}; known: {', '.join(flags) or 'none'}")
     return flags[key]
-
-
-def _shown(version: Version) -> dict[str, Any]:
-    written = json.loads(definition.to_json(version.flag))
-    told = {"revision": version.revision, "at": version.at, "who": version.who, "why": version.why}
-    return {"key": version.flag.key, **told, **written}
 
 
 def _when(version: Version) -> str:

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp
 
+from ab.errors import StaleRevision, UnknownFlag
 from server.admission import Admission
 from server.caller import Caller
 from server.completer import Completer
@@ -73,6 +74,8 @@ _STATUS: tuple[tuple[type[TabwrightError], int, RequestOutcome], ...] = (
     (Forbidden, 403, RequestOutcome.CALLER_ERROR),
     (UnknownModel, 404, RequestOutcome.CALLER_ERROR),
     (UnknownPage, 404, RequestOutcome.CALLER_ERROR),
+    (UnknownFlag, 404, RequestOutcome.CALLER_ERROR),
+    (StaleRevision, 409, RequestOutcome.CALLER_ERROR),
     (BodyTooSlow, 408, RequestOutcome.CALLER_ERROR),
     (BodyTooLarge, 413, RequestOutcome.CALLER_ERROR),
     (CallerError, 400, RequestOutcome.CALLER_ERROR),

@@ -13,14 +13,14 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from ab.assignment import Assignment, assign
-from ab.errors import InvalidFlag, StoreAway
+from ab.errors import InvalidFlag, NoStore, StoreAway
 from ab.offers import ANNOUNCE_S, Offers
 from ab.store import FlagStore, Store, Version
 from ab.stores.registry import open_store
@@ -29,6 +29,8 @@ from tabwright.errors import TabwrightError
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
+
+T = TypeVar("T")
 
 
 class FlagWatch:
@@ -71,6 +73,19 @@ class FlagWatch:
         """Tell whether the variant of `user` was fixed by hand."""
         version = self._versions.get(key)
         return version is not None and version.flag.enabled and user in version.flag.overrides
+
+    async def consult(self, question: Callable[[Store], T]) -> T:
+        """Let `question` read or write the store itself, which takes its time.
+
+        Raises:
+            NoStore: there is none.
+            StoreAway: it does not answer.
+        """
+        if self._address is None:
+            raise NoStore("this gateway keeps no flags; start it with --store ab.sqlite")
+        if (store := self._store) is None:
+            raise StoreAway("the store of flags has not answered yet; try again")
+        return await anyio.to_thread.run_sync(question, store)
 
     async def follow(self) -> None:
         """Keep up with the store until cancelled."""

@@ -2,6 +2,7 @@
 
     GET /console, /console/{name}   the page; nothing of a setting or a request is in it
     GET /v1/session                 who asks, what the key is good for, which languages there are
+    /v1/admin/...                   what takes the scope `admin`: flags
 
 Nothing here shows what anybody typed. Read `Console.routes` first.
 """
@@ -13,6 +14,8 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
+from server.caller import KeyScope
+from server.console.flag_desk import FlagChange, FlagDesk
 from server.console.page_files import MEDIA_TYPES, START, read_page
 from server.event_stream import PROBLEM_JSON, JsonResponse, Problem, problem_details
 from server.gateway import Call, Gateway, Route
@@ -34,6 +37,7 @@ class Console:
         """Serve with the parts of `gateway`."""
         self._gateway = gateway
         self._page = read_page()
+        self._flags = FlagDesk(gateway.flags)
 
     def routes(self) -> Sequence[Route]:
         """The paths it answers."""
@@ -42,6 +46,15 @@ class Console:
             Route("GET", "/console", self.start, public=True, answers=("text/html",)),
             Route("GET", "/console/{name}", self.file, public=True, answers=media),
             Route("GET", "/v1/session", self.session),
+            Route("GET", "/v1/admin/flags", self._flags.list, scope=KeyScope.ADMIN),
+            Route("GET", "/v1/admin/flags/{key}", self._flags.history, scope=KeyScope.ADMIN),
+            Route(
+                "POST",
+                "/v1/admin/flags/{key}",
+                self._flags.change,
+                wire=FlagChange,
+                scope=KeyScope.ADMIN,
+            ),
         )
 
     def error_body(self, problem: Problem) -> Mapping[str, Any]:

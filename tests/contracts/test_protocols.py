@@ -17,6 +17,7 @@ from tests.fakes.live_gateway import LiveGateway, RawClient
 
 NOT_COMPLETING = {
     *("/v1/events", "/v1/suggestions/events", "/v1/continue/events", "/api/show"),
+    "/v1/admin/flags/{key}",
     *("/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags/{key}"),
 }
 

@@ -5,6 +5,7 @@ import { ask, key, user } from "./gateway.js";
 
 const PAGES = {
   playground: ["Playground", () => import("./playground.js")],
+  flags: ["Flags", () => import("./flags.js")],
 };
 const THEME = "tabwright-theme";
 
