@@ -27,22 +27,36 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tabwright.errors import ConfigError
+from training.data.bounds import Bounds, bounds_for
 
 # Every tag that a tagger may give, with what it means; `[filters] drop` names some of them.
 TAGS = {
     "unreadable": "the file could not be opened or read",
     "binary": "NUL bytes, or too many bytes that are no text in any encoding tried",
     "large": "more bytes than [read] max_bytes",
-    "empty": "fewer than three lines with text",
+    "empty": "fewer than three lines with text, and less than 1,000 characters",
     "long_lines": "the longest or the mean line is above its bound",
     "symbols": "too small a share of letters and digits",
     "language": "its language is not among [filters] languages",
     "opted_out": "the repository is on the opt-out list",
     "licence": "the licence is unknown or not among [licences] allow",
-    "generated": "a mark of generated code stands in its first lines",
+    "generated": "its first lines or its name say that a program wrote it",
+    "minified": "a script or style made small for the wire",
+    "long": "too many lines, or too many characters for its kind",
+    "encoded": "mostly base64, hex, escaped bytes or numbers",
+    "xml": "an XML header, whatever its name",
+    "markup": "a page on which a reader would see next to nothing",
+    "comments": "hardly anything but comments",
+    "fertility": "a token holds too few of its characters",
+    "unparsable": "its grammar cannot read it",
+    "repaired": "its bytes were no UTF-8; read as Windows-1252",
+    "few_comments": "hardly any comments",
+    "licence_conflict": "its header, its repository and its source state different licences",
 }
+# These tell, and drop nothing unless the configuration says so.
+INFORMATIVE = ("repaired", "few_comments", "licence_conflict")
 # In this order: a document with several reasons is counted under the first.
-DROP = tuple(TAGS)
+DROP = tuple(name for name in TAGS if name not in INFORMATIVE)
 
 
 class _Strict(BaseModel):
@@ -110,14 +124,6 @@ class Reading(_Strict):
     part_mb: int = Field(default=16, gt=0, le=512, description="raw text in one unit of work")
 
 
-class Bounds(_Strict):
-    """Thresholds of one extension; BigCode's for The Stack where nothing else is said."""
-
-    max_line: int = 1000
-    max_mean_line: float = 100
-    min_alphanumeric: float = 0.25
-
-
 class Filters(_Strict):
     """Which tags drop a document, and the thresholds of those that measure."""
 
@@ -138,7 +144,7 @@ class Filters(_Strict):
 
     def bounds_of(self, extension: str) -> Bounds:
         """Thresholds for files with this extension."""
-        return self.bounds.model_copy(update=self.by_extension.get(extension, {}))
+        return bounds_for(extension, self.bounds, self.by_extension)
 
 
 class Licences(_Strict):

@@ -5,4 +5,10 @@ TAGGERS = {
     "shape": "training.data.taggers.shape:prepare",
     "licence": "training.data.taggers.licence:prepare",
     "generated": "training.data.taggers.generated:prepare",
+    "minified": "training.data.taggers.minified:prepare",
+    "encoded": "training.data.taggers.encoded:prepare",
+    "markup": "training.data.taggers.markup:prepare",
+    "comments": "training.data.taggers.comments:prepare",
+    "fertility": "training.data.taggers.fertility:prepare",
+    "syntax": "training.data.taggers.syntax:prepare",
 }
