@@ -53,7 +53,8 @@ BY_EXTENSION: Mapping[str, Mapping[str, float]] = {
 def bounds_for(
     extension: str, bounds: Bounds, by_extension: Mapping[str, Mapping[str, float]]
 ) -> Bounds:
-    """Lay the configured values over the defaults, and an extension's own over both."""
-    chosen = {name: getattr(bounds, name) for name in bounds.model_fields_set}
+    """Lay what the configuration changes over an extension's defaults, its own values over both."""
+    plain = Bounds().model_dump()
+    chosen = {name: value for name, value in bounds.model_dump().items() if value != plain[name]}
     own = by_extension.get(extension, {})
     return Bounds(**{**BY_EXTENSION.get(extension, {}), **chosen, **own})

@@ -135,7 +135,10 @@ def test_the_page_escapes_what_it_shows_and_loads_nothing(run: Run) -> None:
 def test_explain_names_tags_evidence_and_fate(run: Run) -> None:
     (row,) = explain(run, "path", "long.py")
     assert row["fate"] == "long_lines"
-    assert [(t["tag"], t["drops"]) for t in row["tags"]] == [("long_lines", True)]
+    assert [(t["tag"], t["drops"]) for t in row["tags"]] == [
+        ("long_lines", True),
+        ("few_comments", False),
+    ]
     assert "longest 3000" in row["tags"][0]["evidence"]
     assert explain(run, "id", row["id"]) == [row]
     assert row["shards"] is None

@@ -24,7 +24,7 @@ def prepare(config: DataConfig) -> Callable[[Document], Iterator[Tag]]:
         if not (bounds.min_visible or bounds.min_visible_chars):
             return
         visible = visible_characters(document.text)
-        share = visible / len(document.text)
+        share = visible / max(len(document.text), 1)
         if share < bounds.min_visible or visible < bounds.min_visible_chars:
             yield Tag("markup", f"{visible} characters ({share:.2f}) visible")
 
