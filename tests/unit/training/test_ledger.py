@@ -138,6 +138,7 @@ def test_explain_names_tags_evidence_and_fate(run: Run) -> None:
     assert [(t["tag"], t["drops"]) for t in row["tags"]] == [
         ("long_lines", True),
         ("few_comments", False),
+        ("fertility", True),
     ]
     assert "longest 3000" in row["tags"][0]["evidence"]
     assert explain(run, "id", row["id"]) == [row]
