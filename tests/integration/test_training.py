@@ -190,8 +190,9 @@ def test_an_exported_checkpoint_loads_here_and_in_transformers(data: Path, run: 
     assert tabwright([*verbs, "--out", str(out), "--name", "shapes"]) == 0
     artifact = ModelArtifact.load(out)
     assert artifact.name == "shapes"
-    assert artifact.lineage["sources"]["seen"]["licence"] == "MIT"
+    assert list(artifact.lineage["sources"]["seen"]["licences"]) == ["MIT"]
     assert artifact.lineage["tokens"] > 0
+    assert json.loads((out / "contamination.json").read_text("utf-8")) == {"hits": []}
     assert [stage["steps"] for stage in artifact.lineage["stages"]] == [12]
     ids = artifact.tokenizer.encode("def area_1(width, height):")
     model = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)

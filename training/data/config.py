@@ -39,6 +39,7 @@ TAGS = {
     "symbols": "too small a share of letters and digits",
     "language": "its language is not among [filters] languages",
     "opted_out": "the repository is on the opt-out list",
+    "contamination": "it holds a task of a benchmark",
     "licence": "the licence is unknown or not among [licences] allow",
     "generated": "its first lines or its name say that a program wrote it",
     "minified": "a script or style made small for the wire",
@@ -165,6 +166,20 @@ class Dedup(_Strict):
     min_matches: int = Field(default=2, ge=1, description="bands that a candidate pair must share")
 
 
+class Contamination(_Strict):
+    """Benchmarks that the model will be asked: their tasks must not be learnt."""
+
+    benchmarks: tuple[str, ...] = Field(default=(), description="empty: all that are present")
+    files: dict[str, Path] = Field(
+        default_factory=dict, description="benchmark -> its files, for those that are not bundled"
+    )
+    ngram: int = Field(default=6, ge=3, le=16)
+    share: float = Field(
+        default=0.8, gt=0, le=1, description="of a text's n-grams that must be in a document"
+    )
+    allow: tuple[str, ...] = Field(default=(), description="texts too trivial to be looked for")
+
+
 class TokenizerConfig(_Strict):
     """An own vocabulary, or a tokenizer.json that is there."""
 
@@ -188,6 +203,7 @@ class DataConfig(_Strict):
     read: Reading = Reading()
     filters: Filters = Filters()
     licences: Licences = Licences()
+    contamination: Contamination = Contamination()
     dedup: Dedup = Dedup()
     tokenizer: TokenizerConfig = TokenizerConfig()
     splits: Splits = Splits()

@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 
 from tabwright.artifact import write_json
 from tabwright.errors import ConfigError, CorruptArtifact
+from training.data.benchmarks import present, task_of
 from training.data.cleaning import STEP as CLEAN
 from training.data.engine import DataEngine
 from training.data.keeping import EXACT_DUPLICATE, FATES, NEAR_DUPLICATE
 from training.data.ledger_page import render
 from training.data.run import Run, whole
 from training.data.shards import SHARDS
+from training.data.taggers.contamination import TAG
 from training.data.tagging import STEP as DOCUMENTS
 
 FILE, PAGE = "ledger.json", "ledger.html"
@@ -36,6 +38,11 @@ FROM fates GROUP BY source, language, reason
 _CLEAN_SQL = """
 SELECT source, language, count(*) AS documents, sum(bit_length(text)) AS bits
 FROM clean GROUP BY source, language
+"""
+
+_HITS_SQL = """
+SELECT d.tags AS tags, d.evidence AS evidence, f.reason IS NULL AS stays
+FROM documents d JOIN fates f ON d.key = f.key WHERE array_contains(d.tags, 'contamination')
 """
 
 _TAGS_SQL = "SELECT tags, count(*) AS documents FROM documents GROUP BY tags"
@@ -121,6 +128,10 @@ def _ledger(engine: DataEngine, run: Run) -> dict[str, Any]:
         "steps": _steps(flow, clean, tokens, ratios),
         "reasons": {name: dict(reasons[name]) for name in sorted(reasons)},
         "tags": dict(sorted(tags.items())),
+        "contamination": {
+            "looked_for": sorted(present(run.config.contamination)),
+            "met": _met(engine.rows(_HITS_SQL, views)),
+        },
         "histograms": {
             "bytes": _histogram(engine.rows(_SIZES_SQL, views)),
             "mean_line": _histogram(engine.rows(_LINES_SQL, views)),
@@ -210,6 +221,22 @@ def _row(step: str, cell: _Cell, before: _Count, after: _Count, ratios: _Ratios)
         "bytes_out": after.bytes,
         "tokens_in": _estimate(ratios, cell[1], before.bytes),
         "tokens_out": _estimate(ratios, cell[1], after.bytes),
+    }
+
+
+def _met(rows: list[tuple[Any, ...]]) -> dict[str, dict[str, int]]:
+    """Tasks of each benchmark that some document held, and those that a kept one holds."""
+    tasks: dict[str, tuple[set[str], set[str]]] = {}
+    for tags, evidence, stays in rows:
+        for tag, place in zip(tags, evidence, strict=True):
+            if tag == TAG:
+                task = task_of(place)
+                read, kept = tasks.setdefault(task.benchmark, (set(), set()))
+                read.add(task.task_id)
+                kept.update([task.task_id] if stays else [])
+    return {
+        name: {"tasks_read": len(read), "tasks_kept": len(kept)}
+        for name, (read, kept) in sorted(tasks.items())
     }
 
 

@@ -46,6 +46,8 @@ def render(ledger: _Row) -> str:
         _reasons(ledger["reasons"], sum(row["rows_in"] for row in first)),
         "<h2>Tags given, dropping or not</h2>",
         _table(("tag", "documents"), sorted(ledger["tags"].items(), key=lambda p: (-p[1], p[0]))),
+        "<h2>Benchmark tasks met</h2>",
+        _contamination(ledger["contamination"]),
         "<h2>From raw to clean, by source</h2>",
         _flow("source", _ends(steps), lambda row: row["source"]),
         "<h2>By language</h2>",
@@ -95,6 +97,15 @@ def _reasons(reasons: Mapping[str, Mapping[str, int]], documents: int) -> str:
         for name, row in sorted(reasons.items(), key=lambda pair: -pair[1]["documents"])
     ]
     return _table(("reason", "documents", "bytes", "tokens", "of all"), rows)
+
+
+def _contamination(found: _Row) -> str:
+    rows = [
+        (name, met["tasks_read"], met["tasks_kept"])
+        for name in found["looked_for"]
+        for met in [found["met"].get(name, {"tasks_read": 0, "tasks_kept": 0})]
+    ]
+    return _table(("benchmark", "tasks in what was read", "tasks in what was kept"), rows)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -70,14 +70,24 @@ def words(raw: bytes, hashes: Family) -> Hashes:
 def shingles(text: str, ngram: int, hashes: Family) -> Hashes:
     """Hash every run of `ngram` words, without repeats, in ascending order; shape (shingles,)."""
     found = words(text.encode("utf-8", "surrogatepass"), hashes)
+    unique: Hashes = np.unique(_runs(found, ngram, hashes) >> np.uint64(32))
+    return unique
+
+
+def grams(found: Hashes, ngram: int, hashes: Family) -> Hashes:
+    """Hash every run of `ngram` words to 64 bits, without repeats, in ascending order."""
+    unique: Hashes = np.unique(_runs(found, ngram, hashes))
+    return unique
+
+
+def _runs(found: Hashes, ngram: int, hashes: Family) -> Hashes:
     count = len(found) - ngram + 1
     if count < 1:
         return np.zeros(0, dtype=np.uint64)
     joined = np.zeros(count, dtype=np.uint64)
     for at in range(ngram):
         joined += found[at : at + count] * hashes.place[at]
-    unique: Hashes = np.unique(_mix(joined) >> np.uint64(32))
-    return unique
+    return _mix(joined)
 
 
 def signature(found: Hashes, hashes: Family) -> Hashes:

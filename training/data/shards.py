@@ -5,6 +5,7 @@
   train-00000.jsonl  a row a document: start, tokens, lineage id, repository, path, licence, ...
   held_out-00000.*   the same for documents that training never sees
   tokenizer.json
+  contamination.json the benchmark tasks that the training split holds, for evalkit
   manifest.json      digests of all files, counts, sources with weights; written last
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from evalkit.contamination import FILE as CONTAMINATION
 from tabwright.artifact import file_digest, folder_digest, write_json
 from tabwright.errors import ConfigError, CorruptArtifact
 from tabwright.tokenizer import Tokenizer
 from training.data.cleaning import STEP as CLEAN
+from training.data.contamination import met
 from training.data.document import HELD_OUT, TRAIN
 from training.data.run import Run, whole
 
@@ -84,6 +87,7 @@ def publish(run: Run) -> dict[str, Any]:
     folder, target = run.folder / WORK, run.folder / SHARDS
     if not target.exists():
         shutil.copyfile(run.folder / TOKENIZER, folder / "tokenizer.json")
+        write_json(folder / CONTAMINATION, met(run))
         manifest = _manifest(run, folder)
         if not manifest["splits"][TRAIN]["tokens"]:
             raise ConfigError("no document was left to train on; see the report for the reasons")
@@ -95,7 +99,10 @@ def publish(run: Run) -> dict[str, Any]:
 def _manifest(run: Run, folder: Path) -> dict[str, Any]:
     splits = {split: Counter[str]() for split in SPLITS}
     sources: dict[str, Counter[str]] = {}
+    licences: dict[str, Counter[str]] = {}
     for part in range(len(run.parts)):
+        for source, licence in _licences(run, part):
+            licences.setdefault(source, Counter())[licence] += 1
         summary = json.loads(run.part(STEP, part).read_text("utf-8"))
         for split, counts in summary.items():
             for source, row in counts.items():
@@ -112,10 +119,21 @@ def _manifest(run: Run, folder: Path) -> dict[str, Any]:
         "splits": {name: {key: counts[key] for key in _COUNTS} for name, counts in splits.items()},
         "config_digest": run.digest,
         "sources": {
-            name: {"weight": weights[name]} | {key: counts[key] for key in _COUNTS}
+            name: {
+                "weight": weights[name],
+                "licences": dict(sorted(licences[name].items())),
+                **{key: counts[key] for key in _COUNTS},
+            }
             for name, counts in sorted(sources.items())
         },
     }
+
+
+def _licences(run: Run, part: int) -> Iterator[tuple[str, str]]:
+    """Source and licence of every training document of a part."""
+    names = ["source", "licence"]
+    table = pq.read_table(run.part(CLEAN, part), columns=names, filters=[("split", "=", TRAIN)])
+    yield from zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
 class _Writer:

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from evalkit.contamination import FILE as CONTAMINATION
 from tabwright.artifact import ModelArtifact, write_json
 from tabwright.errors import CorruptArtifact
 from tabwright.tokenizer import Tokenizer
@@ -62,6 +63,8 @@ def export_artifact(checkpoint: Path, data: Path, out: Path, *, name: str) -> Mo
                 "model_max_length": config["max_position_embeddings"],
             },
         )
+        if (data / CONTAMINATION).is_file():
+            (folder / CONTAMINATION).write_bytes((data / CONTAMINATION).read_bytes())
         return ModelArtifact.save(
             folder,
             out,

@@ -2,6 +2,7 @@
 
 TAGGERS = {
     "opt_out": "training.data.taggers.opt_out:prepare",
+    "contamination": "training.data.taggers.contamination:prepare",
     "shape": "training.data.taggers.shape:prepare",
     "licence": "training.data.taggers.licence:prepare",
     "generated": "training.data.taggers.generated:prepare",
