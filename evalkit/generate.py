@@ -14,12 +14,13 @@ import os
 import shutil
 import ssl
 import tempfile
+import threading
 import time
 import weakref
 import zlib
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -30,7 +31,10 @@ import anyio.to_thread
 from evalkit.problem import Problem, Sample
 from tabwright.errors import InvalidRequest, Unavailable
 
-_ATTEMPTS = 5
+_WAITS_S = (0.5, 1.0, 2.0, 4.0)
+# A server that has answered is known to be there: it is waited for while it restarts.
+_MORE_WAITS_S = (*_WAITS_S, *[8.0] * 8)
+_LONGEST_WAIT_S = 60.0
 _RETRY_STATUSES = (408, 409, 429, 500, 502, 503, 504)
 _TIMEOUT_S = 300.0
 
@@ -67,6 +71,7 @@ class Endpoint:
     top_p: float = 0.95
     max_tokens: int = 512
     seed: int = 0
+    _answered: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
@@ -85,8 +90,8 @@ class Endpoint:
     async def sample(self, problem: Problem, index: int) -> Sample:
         """Ask once, and again with patience when the server is busy."""
         body = self._body(problem, index)
-        wait_s = 0.5
-        for attempt in range(_ATTEMPTS):
+        attempt = 0
+        while True:
             start = time.perf_counter()
             status, answer, retry_s = await anyio.to_thread.run_sync(
                 self._post, body, abandon_on_cancel=True
@@ -94,15 +99,16 @@ class Endpoint:
             took_ms = (time.perf_counter() - start) * 1000
             if status == 200:
                 text = cut_at_stops(_text(answer), problem.stop)
+                self._answered.set()
                 return Sample(problem.task_id, index, text, took_ms)
-            if status not in _RETRY_STATUSES and status != 0:
-                break
-            if attempt < _ATTEMPTS - 1:
-                await anyio.sleep(retry_s or wait_s)
-                wait_s *= 2
-        raise EndpointFailed(
-            f"{self.url} answered {status or 'nothing'} for {problem.task_id}: {answer[:200]!r}"
-        )
+            waits_s = _MORE_WAITS_S if self._answered.is_set() else _WAITS_S
+            if attempt == len(waits_s) or (status and status not in _RETRY_STATUSES):
+                raise EndpointFailed(
+                    f"{self.url} answered {status or 'nothing'} for {problem.task_id}: "
+                    f"{answer[:200]!r}{_hint(status)}"
+                )
+            await anyio.sleep(min(retry_s or waits_s[attempt], _LONGEST_WAIT_S))
+            attempt += 1
 
     def _body(self, problem: Problem, index: int) -> bytes:
         body: dict[str, Any] = {
@@ -220,10 +226,19 @@ def cut_at_stops(text: str, stops: Iterable[str]) -> str:
     return text[: min(found)] if found else text
 
 
+def _hint(status: int) -> str:
+    """What the caller may do about a status that stays."""
+    if status in (404, 405):
+        return "; it must have /v1/completions, since chat alone cannot continue a text"
+    if not status or status in _RETRY_STATUSES:
+        return "; the same command goes on where it was"
+    return ""
+
+
 def _text(answer: bytes) -> str:
     try:
         text = json.loads(answer)["choices"][0]["text"]
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         text = None
     if not isinstance(text, str):
         raise EndpointFailed(f"the answer is no completion of OpenAI's form: {answer[:200]!r}")
@@ -234,7 +249,7 @@ def _row(line: bytes, number: int) -> tuple[str, str]:
     try:
         row = json.loads(line)
         task_id, completion = row["task_id"], row["completion"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         task_id = completion = None
     if not isinstance(task_id, str) or not isinstance(completion, str):
         raise InvalidRequest(

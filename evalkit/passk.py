@@ -87,7 +87,9 @@ async def evaluate(
     """
     by_id = {problem.task_id: problem for problem in problems}
     judged = _marked((v.task_id, v.index) for v in run.verdicts())
-    drawn = _marked((s.task_id, s.index) for s in run.samples())
+    # A verdict whose sample is lost stands as it is: judged twice it would count twice.
+    have = _marked((s.task_id, s.index) for s in run.samples())
+    have = {task_id: have.get(task_id, 0) | judged.get(task_id, 0) for task_id in by_id}
     send, receive = anyio.create_memory_object_stream[Sample](2 * places.judges)
     try:
         async with anyio.create_task_group() as tasks:
@@ -103,7 +105,7 @@ async def evaluate(
                     (problem, index)
                     for problem in problems
                     for index in range(n)
-                    if not drawn.get(problem.task_id, 0) >> index & 1 and source.has(problem, index)
+                    if not have.get(problem.task_id, 0) >> index & 1 and source.has(problem, index)
                 )
                 await _draw_all(wanted, source, run, send, places.requests)
     except ExceptionGroup as group:

@@ -35,7 +35,7 @@ from evalkit.problem import Benchmark, Judge, Outcome, Problem, Verdict
 from evalkit.progress import Progress
 from evalkit.registry import load_benchmark
 from evalkit.reporting import language_row
-from evalkit.runs import RunFolder, claim, write_report
+from evalkit.runs import PAGE, RunFolder, claimed, write_report
 from evalkit.score import totals
 from evalkit.specimens import run_specimens
 from tabwright import __version__
@@ -104,34 +104,42 @@ class _Asked:
 async def _run(args: argparse.Namespace) -> dict[str, Any]:
     threshold(args.fail_under)
     asked = _asked(args)
+    folder = args.out or Path("runs") / f"{asked.benchmark.name}-{'-'.join(asked.problems)}"
     with _served(args) as url:
         source = _source(args, url, asked)
         plan = _plan(args, asked, source)
-        folder = args.out or Path("runs") / f"{asked.benchmark.name}-{'-'.join(asked.problems)}"
-        started = time.time()
-        rows: dict[str, Any] = {}
-        claim(folder, plan)
-        async with judging(args.executor, args.sandbox, asked.places.judges) as judge:
-            for language, problems in asked.problems.items():
-                own = folder / language if len(asked.problems) > 1 else folder
-                with RunFolder(own, plan) as run:
-                    await _language(problems, asked, source, judge, run)
-                    rows[language] = language_row(
-                        run, problems, args.k, args.within_ms, asked.contamination
-                    )
-        report: dict[str, Any] = {
-            "benchmark": asked.benchmark.name,
-            "plan": plan,
-            "left_out": dict(asked.benchmark.left_out),
-            "languages": rows,
-        }
-        report |= totals(rows.values())
-        report["seconds"] = round(time.time() - started, 1)
-        write_report(folder, report)
-        page = render(report, run_specimens(folder, report))
-        (folder / "report.html").write_text(page, encoding="utf-8")
-    print(f"report: {folder}/report.html", file=sys.stderr)
+        with claimed(folder, plan):
+            report = await _judged(args, asked, source, plan, folder)
+            write_report(folder, report, render(report, run_specimens(folder, report)))
+    print(f"report: {folder}/{PAGE}", file=sys.stderr)
     return report
+
+
+async def _judged(
+    args: argparse.Namespace,
+    asked: _Asked,
+    source: SampleSource,
+    plan: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """Judge every language, and make the report."""
+    started = time.time()
+    rows: dict[str, Any] = {}
+    async with judging(args.executor, args.sandbox, asked.places.judges) as judge:
+        for language, problems in asked.problems.items():
+            own = folder / language if len(asked.problems) > 1 else folder
+            with RunFolder(own, plan) as run:
+                await _language(problems, asked, source, judge, run)
+                rows[language] = language_row(
+                    run, problems, args.k, args.within_ms, asked.contamination
+                )
+    report: dict[str, Any] = {
+        "benchmark": asked.benchmark.name,
+        "plan": plan,
+        "left_out": dict(asked.benchmark.left_out),
+        "languages": rows,
+    }
+    return report | totals(rows.values()) | {"seconds": round(time.time() - started, 1)}
 
 
 def _plan(args: argparse.Namespace, asked: _Asked, source: SampleSource) -> dict[str, Any]:
@@ -178,12 +186,15 @@ def _asked(args: argparse.Namespace) -> _Asked:
     languages, missing = without_missing(args.lang, chosen_languages(args.lang, benchmark))
     for language, why in missing.items():
         print(f"{language} is left out: {why}", file=sys.stderr)
+    if args.problems is not None and args.problems < 1:
+        raise InvalidRequest("problems", args.problems, "give at least 1")
     problems = {lang: benchmark.problems(lang)[: args.problems] for lang in languages}
     n = args.n if args.n is not None else max(args.k)
     if n < max(args.k):
         raise InvalidRequest("n", n, f"pass@{max(args.k)} needs at least {max(args.k)} samples")
-    if args.concurrency < 1:
-        raise InvalidRequest("concurrency", args.concurrency, "give at least 1")
+    for name, number in (("k", min(args.k)), ("concurrency", args.concurrency)):
+        if number < 1:
+            raise InvalidRequest(name, number, "give at least 1")
     places = Places(check_jobs(args.jobs), args.concurrency)
     recorded = Recorded(args.samples) if args.samples else None
     if recorded is not None:

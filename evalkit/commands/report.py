@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.page import render
-from evalkit.runs import read_report
+from evalkit.runs import read_report, write_page
 from evalkit.specimens import run_specimens
 
 
@@ -27,8 +27,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     report = read_report(args.run)
     if args.html:
-        page = render(report, run_specimens(args.run, report))
-        args.html.write_text(page, encoding="utf-8")
+        write_page(args.html, render(report, run_specimens(args.run, report)))
         print(f"wrote {args.html}", file=sys.stderr)
     print(json.dumps(report, indent=2) if args.json else table(report))
     return 0

@@ -74,3 +74,35 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None
     assert json.loads(again.stdout)["passed"] == 120
     rows = [json.loads(line) for line in verdicts.read_text().splitlines()]
     assert len(rows) == len({(row["task_id"], row["index"]) for row in rows}) == 120
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["-k", "0"], "k: 0"), (["--problems", "-3"], "problems: -3"), (["-n", "0"], "n: 0")],
+)
+def test_numbers_that_score_nothing_are_refused(
+    words: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["passk", "--references", "--out", str(tmp_path / "run"), *words]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_an_interrupted_run_says_so_and_goes_on_later(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [*EVALKIT, "passk", "--references", "--problems", "20", "-n", "40", "--out", str(run)]
+    verdicts = run / "verdicts.jsonl"
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (verdicts.exists() and verdicts.read_bytes().count(b"\n") >= 5):
+            assert process.poll() is None, "it ended before it could be interrupted"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        second = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=120)
+    assert second.returncode == 3
+    assert "another evalkit is at work" in second.stderr
+    assert process.returncode == 130, told
+    assert told.endswith("evalkit: interrupted\n")
+    again = subprocess.run([*words, "--json"], capture_output=True, timeout=300, check=True)
+    assert json.loads(again.stdout)["passed"] == 800

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from evalkit.generate import Endpoint, EndpointFailed, Recorded, cut_at_stops
@@ -76,6 +77,32 @@ async def test_a_busy_server_is_asked_again_and_a_refusal_is_final() -> None:
         await Endpoint(url).sample(PROBLEM, 0)
 
 
+async def test_a_server_without_completions_is_told_from_one_that_is_away() -> None:
+    with server((404, b"no")) as (url, _), pytest.raises(EndpointFailed, match="chat alone"):
+        await Endpoint(url).sample(PROBLEM, 0)
+    busy = [(500, b"oops")] * 5
+    with server(*busy) as (url, bodies), pytest.raises(EndpointFailed, match="goes on"):
+        await Endpoint(url).sample(PROBLEM, 0)
+    assert len(bodies) == 5
+
+
+async def test_a_server_that_has_answered_is_waited_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    with server(GOOD, *[(503, b"restarting")] * 10, GOOD) as (url, bodies):
+        endpoint = Endpoint(url)
+        await endpoint.sample(PROBLEM, 0)
+        assert (await endpoint.sample(PROBLEM, 1)).completion == "    return 1"
+    assert len(bodies) == 12
+    assert sum(slept) > 30
+
+
 def test_an_address_must_be_one() -> None:
     with pytest.raises(InvalidRequest, match="endpoint"):
         Endpoint("localhost:8000")
@@ -98,7 +125,7 @@ async def test_files_of_samples_are_read(tmp_path: Path, zipped: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", '{"task_id": 1, "completion": ""}', '{"task_id": "a"}']
+    "line", ["{", "[]", "[" * 100_000, '{"task_id": 1, "completion": ""}', '{"task_id": "a"}']
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "s.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from evalkit.execution import Limits
 from evalkit.generate import References
 from evalkit.passk import Places, decide, evaluate, judge_references, limits_for
 from evalkit.problem import Outcome, Problem, Sample, Verdict
-from evalkit.runs import RunFolder
+from evalkit.runs import RunFolder, RunNotKept, RunTaken, claimed, write_page
 from evalkit.sandbox.seam import SandboxFailed
 from tabwright.errors import InvalidRequest
 
@@ -140,3 +141,53 @@ async def test_references_give_every_problem_its_limit() -> None:
     assert limits_for(0.001).cpu_s == 2.0
     assert limits_for(None).cpu_s == Limits().cpu_s
     assert limits_for(1.5).wall_s > 90
+
+
+async def test_a_verdict_whose_sample_is_lost_counts_once(tmp_path: Path) -> None:
+    await run(tmp_path / "run", Oracle())
+    (tmp_path / "run" / "samples.jsonl").unlink()
+    again = Oracle()
+    assert len(await run(tmp_path / "run", again)) == 15
+    assert again.asked == []
+
+
+def test_two_runs_at_a_time_do_not_share_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with claimed(folder, {}), pytest.raises(RunTaken, match="at work"), claimed(folder, {}):
+        pass
+    with claimed(folder, {}):
+        assert (folder / "plan.json").is_file()
+
+
+def test_a_folder_that_holds_no_run_is_refused_by_the_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidRequest, match="to write in"), claimed(tmp_path / "file", {}):
+        pass
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(InvalidRequest, match=r"plan\.json"), claimed(tmp_path, {}):
+        pass
+    (tmp_path / "plan.json").write_text("{}")
+    (tmp_path / "verdicts.jsonl").write_text("no\n")
+    with RunFolder(tmp_path, {}) as opened, pytest.raises(InvalidRequest, match="line 1"):
+        list(opened.verdicts())
+
+
+def test_a_full_disk_says_that_the_run_can_go_on(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with RunFolder(tmp_path, {}) as opened:
+        opened.add_sample(Sample("t/0", 0, "x"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        try:
+            with pytest.raises(RunNotKept, match="make room"):
+                opened.add_sample(Sample("t/0", 1, "x" * 200))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with RunFolder(tmp_path, {}) as again:
+        again.add_sample(Sample("t/0", 2, "y"))
+        texts = [sample.completion for sample in again.samples()]
+    assert texts in (["x", "y"], ["x", "x" * 200, "y"]), "half a line is cut off or completed"
+
+
+def test_half_characters_of_a_sample_are_spelled_out_on_a_page(tmp_path: Path) -> None:
+    write_page(tmp_path / "page.html", "a\ud800b")
+    assert (tmp_path / "page.html").read_text() == "a\\ud800b"
