@@ -15,6 +15,7 @@ import anyio
 
 from evalkit.commands.options import add_benchmark, add_sandbox, check_jobs, chosen_languages
 from evalkit.executors import judging
+from evalkit.hub import local_path
 from evalkit.mutants import COUNT, chosen_mutants, judge_mutants
 from evalkit.passk import judge_references, limits_for
 from evalkit.problem import Judge, Outcome, Problem, Verdict
@@ -64,7 +65,7 @@ def _good(row: dict[str, Any]) -> bool:
 
 
 async def _check(args: argparse.Namespace) -> dict[str, Any]:
-    benchmark = load_benchmark(args.benchmark, args.path)
+    benchmark = load_benchmark(args.benchmark, local_path(args.path))
     languages = chosen_languages(args.lang, benchmark)
     places = check_jobs(args.jobs)
     for language in languages:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from evalkit.executors import EXECUTORS
 from evalkit.problem import Benchmark
@@ -22,7 +21,9 @@ def whole_numbers(text: str) -> list[int]:
 def add_benchmark(parser: argparse.ArgumentParser) -> None:
     """Which problems."""
     parser.add_argument("--benchmark", default="humaneval", help="name (see `evalkit list`)")
-    parser.add_argument("--path", type=Path, help="its file or folder, where it is not bundled")
+    parser.add_argument(
+        "--path", help="its file or folder, where it is not bundled; or hf://owner/name[/file]"
+    )
     parser.add_argument("--lang", default="python", help="languages, comma-separated, or all")
 
 

@@ -28,6 +28,7 @@ from evalkit.contamination import FILE, Contamination
 from evalkit.execution import Limits
 from evalkit.executors import judging
 from evalkit.generate import Endpoint, Recorded, References, SampleSource
+from evalkit.hub import local_path
 from evalkit.model_server import model_digest, serving
 from evalkit.page import render
 from evalkit.passk import Places, evaluate, judge_references, limits_for
@@ -182,7 +183,7 @@ def _limits(problems: Sequence[Problem], references: Mapping[str, Verdict]) -> d
 
 
 def _asked(args: argparse.Namespace) -> _Asked:
-    benchmark = load_benchmark(args.benchmark, args.path)
+    benchmark = load_benchmark(args.benchmark, local_path(args.path))
     languages, missing = without_missing(args.lang, chosen_languages(args.lang, benchmark))
     for language, why in missing.items():
         print(f"{language} is left out: {why}", file=sys.stderr)

@@ -106,6 +106,7 @@ async def test_a_right_page_passes_whatever_it_does_to_its_own_functions() -> No
     assert [v.outcome for v in await judged([(counter, RIGHT + broken)])] == [Outcome.PASSED]
 
 
+@pytest.mark.slow  # `evalkit doctor` asks the same
 @pytest.mark.anyio
 async def test_a_page_reaches_no_file_and_no_server_of_the_machine() -> None:
     async with open_sandbox("process") as sandbox:
