@@ -27,6 +27,8 @@ from training.data.minhash import Hashes, family, grams, words
 
 # Fewer words than these are trivial: a sum of two numbers is in no benchmark's debt.
 _MIN_WORDS = {"prompt": 16, "solution": 16, "reference": 24, "tests": 24}
+_HEAD_BITS = 23
+_TAIL = np.uint64(64 - _HEAD_BITS)
 _COMMENTS = re.compile(
     r'"""[\s\S]*?"""|' + r"'''[\s\S]*?'''|/\*[\s\S]*?\*/|<!--[\s\S]*?-->"
     r"|^[ \t]*(?:#|//|--|;|%).*$",
@@ -58,9 +60,11 @@ def task_of(evidence: str) -> Task:
 class Index:
     """Every n-gram of every text, in ascending order, with the number of its text.
 
-    needed: how many n-grams of a text must be in a document; sizes: how many it has.
+    needed: how many n-grams of a text must be in a document; sizes: how many it has; head: which
+    first bits some n-gram has, so that most of a document's are passed over at once.
     """
 
+    head: npt.NDArray[np.bool_]
     grams: Hashes
     owners: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
@@ -71,7 +75,9 @@ class Index:
     def find(self, text: str) -> list[Task]:
         """Name the tasks that a document holds, each kind once, in a stable order."""
         raw = text.encode("utf-8", "surrogatepass")
-        found = grams(words(raw, family(self.ngram, 1, 1)), self.ngram, family(self.ngram, 1, 1))
+        hashes = family(self.ngram, 1, 1)
+        every = grams(words(raw, hashes), self.ngram, hashes)
+        found = np.unique(every[self.head[every >> _TAIL]])
         first = np.searchsorted(self.grams, found, "left")
         last = np.searchsorted(self.grams, found, "right")
         met = np.flatnonzero(last > first)
@@ -109,13 +115,16 @@ def _load(config_json: str) -> Index:
     for benchmark in present(config).values():
         for task, found in _texts(benchmark):
             if len(found) >= config.ngram and found.tobytes() not in allowed:
-                mine = grams(found, config.ngram, hashes)
+                mine = np.unique(grams(found, config.ngram, hashes))
                 same.setdefault(mine.tobytes(), (mine, set()))[1].add(task)
     sets = [mine for mine, _ in same.values()]
     sizes = np.array([len(mine) for mine in sets], dtype=np.int64)
     everything = np.concatenate([np.zeros(0, dtype=np.uint64), *sets])
     order = np.argsort(everything, kind="stable")
+    head = np.zeros(2**_HEAD_BITS, dtype=bool)
+    head[everything >> _TAIL] = True
     return Index(
+        head=head,
         grams=everything[order],
         owners=np.repeat(np.arange(len(sets)), sizes)[order],
         sizes=sizes,

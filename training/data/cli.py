@@ -42,6 +42,14 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=_explain)
 
+    verb = verbs.add_parser("audit", help="recall and precision of near duplicates, on a sample",
+                            epilog="example: tabwright train data audit --run data/run "
+                            "--sample 5000")  # fmt: skip
+    verb.add_argument("--run", type=Path, required=True, dest="folder")
+    verb.add_argument("--sample", type=int, default=5000, help="documents; all their pairs count")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=_audit)
+
     verb = verbs.add_parser("opt-out", help="name what was made of a repository",
                             epilog="example: tabwright train data opt-out --repo someone/project "
                             "--runs data runs artifacts")  # fmt: skip
@@ -110,6 +118,20 @@ def _explain(args: argparse.Namespace) -> int:
             print(f"  {row['copies']} others were dropped for it")
         if place := row["shards"]:
             print(f"  {place['shard']}: {place['tokens']} ids from {place['start']}")
+    return 0
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from training.data.audit import as_json, audit
+    from training.data.run import read_run
+
+    found = audit(read_run(args.folder), args.sample)
+    if args.json:
+        print(json.dumps(as_json(found)))
+        return 0
+    print(f"{found.sample:,} documents: {found.alike:,} pairs are alike, {found.linked:,} linked")
+    print(f"recall {found.recall:.4f} (linked directly {found.linked_recall:.4f})")
+    print(f"precision {found.precision:.4f}")
     return 0
 
 

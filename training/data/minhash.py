@@ -70,17 +70,12 @@ def words(raw: bytes, hashes: Family) -> Hashes:
 def shingles(text: str, ngram: int, hashes: Family) -> Hashes:
     """Hash every run of `ngram` words, without repeats, in ascending order; shape (shingles,)."""
     found = words(text.encode("utf-8", "surrogatepass"), hashes)
-    unique: Hashes = np.unique(_runs(found, ngram, hashes) >> np.uint64(32))
+    unique: Hashes = np.unique(grams(found, ngram, hashes) >> np.uint64(32))
     return unique
 
 
 def grams(found: Hashes, ngram: int, hashes: Family) -> Hashes:
-    """Hash every run of `ngram` words to 64 bits, without repeats, in ascending order."""
-    unique: Hashes = np.unique(_runs(found, ngram, hashes))
-    return unique
-
-
-def _runs(found: Hashes, ngram: int, hashes: Family) -> Hashes:
+    """Hash every run of `ngram` words to 64 bits, in their order, repeats and all."""
     count = len(found) - ngram + 1
     if count < 1:
         return np.zeros(0, dtype=np.uint64)

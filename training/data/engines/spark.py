@@ -34,13 +34,15 @@ def open_engine(
     """Open a session and stop it at the end. An empty `master` uses the cores of this machine."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     logging.getLogger("py4j").setLevel(logging.WARNING)
+    master = master or f"local[{workers or '*'}]"
+    builder = SparkSession.builder.master(master)
+    if master.startswith("local"):  # executors of a cluster must reach the driver from outside
+        for name in ("spark.driver.bindAddress", "spark.driver.host"):
+            builder = builder.config(name, "127.0.0.1")
     session = (
-        SparkSession.builder.master(master or f"local[{workers or '*'}]")
-        .appName("tabwright-data")
+        builder.appName("tabwright-data")
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", "8")
         .config("spark.sql.session.timeZone", "UTC")
         .getOrCreate()
