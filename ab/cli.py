@@ -14,8 +14,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from ab import archive, flags_cli, gates_cli
+from ab import archive, flags_cli, gates_cli, page
 from ab.acceptance import Weighting
+from ab.breakdown import details
 from ab.errors import InvalidEvent
 from ab.events import Event, read_line
 from ab.power import detectable
@@ -75,8 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, kind in (("users", int), ("days", int), ("effect", float), ("before", int),
                        ("runs", int), ("alpha", float), ("mean", float), ("concentration", float),
-                       ("volume", float), ("spread", float), ("seed", int)):  # fmt: skip
-        verb.add_argument(f"--{name}", type=kind, help="see docs/ab.md")
+                       ("volume", float), ("spread", float), ("kept", float),
+                       ("kept_concentration", float), ("seed", int)):  # fmt: skip
+        verb.add_argument(f"--{name.replace('_', '-')}", type=kind, help="see docs/ab.md")
+    verb.add_argument("--gates", type=Path, help="TOML file (default: ab/gates.toml)")
+    verb.add_argument("--json", action="store_true", help="print JSON, as it does anyhow")
     verb.set_defaults(run=_simulate)
     return parser
 
@@ -107,6 +111,7 @@ def _add_report(verbs: Any) -> None:
     verb.add_argument("--until", type=_day, help="last day (default: today)")
     verb.add_argument("--before", type=int, default=14, help="days before that reduce noise (14)")
     verb.add_argument("--weights", default="1:1", help="planned users of the two (default: 1:1)")
+    verb.add_argument("--html", type=Path, metavar="FILE", help="write a page to look at, too")
     verb.add_argument("--flag", default="", help="compare variants of this flag, not models")
     verb.add_argument("--language", default="", help="of this language only")
     verb.add_argument("--editor", default="", help="of this protocol only")
@@ -215,9 +220,22 @@ def _report(args: argparse.Namespace) -> int:
     )  # fmt: skip
     with closing(open_store(args.address(args))) as store:
         _count_all(store)
-        report = build(store.cells(), question)
-    print(json.dumps(asdict(report)) if args.json else _text(question, report))
+        cells = list(store.cells())
+    report = build(cells, question)
+    if args.html is not None:
+        _write(args.html, page.render(question, report, details(cells, question)))
+    if args.json:
+        print(json.dumps(asdict(report) | {"details": asdict(details(cells, question))}))
+    else:
+        print(_text(question, report))
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html: {path} cannot be written: {error.strerror}") from None
 
 
 def _text(question: Question, report: Report) -> str:
@@ -263,11 +281,17 @@ def _power(args: argparse.Namespace) -> int:
 
 
 def _simulate(args: argparse.Namespace) -> int:
+    from ab.gates import load_gates
     from ab.simulation import Plan, simulate
 
     names = [field.name for field in fields(Plan)]
     plan = Plan(**{name: v for name in names if (v := getattr(args, name)) is not None})
-    print(json.dumps({"plan": asdict(plan), "outcome": asdict(simulate(plan))}, indent=2))
+    print(
+        json.dumps(
+            {"plan": asdict(plan), "outcome": asdict(simulate(plan, load_gates(args.gates)))},
+            indent=2,
+        )
+    )
     return 0
 
 

@@ -117,7 +117,7 @@ def gather(
     question = Question(
         stands.control, candidate, since, today, gates.ladder.before,
         _weights(version.flag, stands.control, candidate) if between else (1.0, 1.0),
-        flag=version.flag.key, alpha=gates.alpha, began=first,
+        flag=version.flag.key, weighting=gates.weighting, alpha=gates.alpha, began=first,
     )  # fmt: skip
     metrics, users = (
         _metrics(wanted, question, gates) if between and today >= since else ({}, (0, 0))

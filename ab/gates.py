@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from ab.acceptance import Weighting
 from ab.report import METRICS
 from tabwright.errors import ConfigError
 
@@ -78,6 +79,7 @@ class Gates(_Table):
     """All of `gates.toml`."""
 
     alpha: Annotated[float, Field(gt=0, lt=1)]
+    weighting: Weighting
     ladder: Ladder
     offline: Offline
     metrics: Mapping[str, Metric]

@@ -155,26 +155,34 @@ def _metric(name: str, rule: Metric, seen: Evidence) -> Finding:
     if min(found.users) < seen.gates.ladder.users:
         told = f"{min(found.users)} users in an arm; it takes {seen.gates.ladder.users}"
         return Finding(name, _passed(not proof), told)
-    return metric_finding(name, rule, found, proof, seen.gates.alpha)
+    return _metric_finding(name, rule, found, proof, seen.gates.alpha)
 
 
-def metric_finding(name: str, rule: Metric, found: Seen, proof: bool, alpha: float) -> Finding:
+def metric_state(name: str, rule: Metric, found: Seen, proof: bool, alpha: float) -> State:
     """What a metric says. proof: it has to be shown; or else it may not be shown to be worse."""
+    least = -rule.margin * found.control
+    now = found.looks[-1]
+    low, high = always_valid(now.difference, now.variance, METRICS[name].expected, alpha)
+    if high < least:
+        return State.BROKEN
+    return _passed(low > least or not proof)
+
+
+def _metric_finding(name: str, rule: Metric, found: Seen, proof: bool, alpha: float) -> Finding:
+    state = metric_state(name, rule, found, proof, alpha)
     least = -rule.margin * found.control
     now, expected = found.looks[-1], METRICS[name].expected
     low, high = always_valid(now.difference, now.variance, expected, alpha)
     wanted = f"has to be above {least:+.4g}" if least else "has to be better"
     told = f"{now.difference:+.4g} [{low:+.4g}, {high:+.4g}] from {found.control:.4g}; {wanted}"
-    if high < least:
-        return Finding(name, State.BROKEN, told)
-    if low > least or not proof:
-        return Finding(name, State.PASSED, told)
+    if state is not State.MISSING:
+        return Finding(name, state, told)
     days = _days_until(found.looks, least, expected, alpha)
     if now.difference <= least:
         told += "; as it looks it is not"
     elif days is None:
         told += "; with these users it will not be shown in a year"
-    return Finding(name, State.MISSING, told, days)
+    return Finding(name, state, told, days)
 
 
 def _days_until(looks: tuple[Look, ...], least: float, expected: float, alpha: float) -> int | None:

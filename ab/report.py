@@ -104,12 +104,12 @@ def build(cells: Iterable[tuple[Cell, Counts]], question: Question) -> Report:
     now: dict[str, dict[str, Counts]] = {question.control: {}, question.candidate: {}}
     before: dict[str, Counts] = {}
     nameless = 0
-    for cell, counts in _wanted(cells, question):
+    for cell, counts in wanted(cells, question):
         if not cell.user:
             nameless += counts.requested
         elif date.fromisoformat(cell.day) < question.since:
             before[cell.user] = _sum(before.get(cell.user), counts)
-        elif (variant := _variant(cell, question.flag)) in now:
+        elif (variant := variant_of(cell, question.flag)) in now:
             arm = now[variant]
             arm[cell.user] = _sum(arm.get(cell.user), counts)
     control, candidate = now[question.control], now[question.candidate]
@@ -121,13 +121,15 @@ def build(cells: Iterable[tuple[Cell, Counts]], question: Question) -> Report:
     return Report(sizes, len(both), nameless, mismatch_p(sizes, question.weights), rows, missing)
 
 
-def _variant(cell: Cell, flag: str) -> str | None:
+def variant_of(cell: Cell, flag: str) -> str | None:
+    """The variant that a cell counts for; without a flag it is a model's name."""
     return arm_of(cell.arms, flag) if flag else cell.variant
 
 
-def _wanted(
+def wanted(
     cells: Iterable[tuple[Cell, Counts]], question: Question
 ) -> Iterator[tuple[Cell, Counts]]:
+    """Those counts that the question is about."""
     began = question.began or question.since
     first, end = (began - timedelta(days=question.before)).isoformat(), began.isoformat()
     since, last = question.since.isoformat(), question.until.isoformat()
@@ -146,7 +148,7 @@ def _rows(
 ) -> list[Row]:
     found: list[Row] = []
     for name, metric in METRICS.items():
-        users = [[_user(metric, c, before.get(u, Counts())) for u, c in a.items()] for a in arms]
+        users = [[user_of(metric, c, before.get(u, Counts())) for u, c in a.items()] for a in arms]
         seen = compare(users[0], users[1], question.weighting)
         if seen is None:
             continue
@@ -162,7 +164,8 @@ def _rows(
     return [replace(row, holm_p=adjusted[row.metric]) for row in found]
 
 
-def _user(metric: Metric, now: Counts, before: Counts) -> User:
+def user_of(metric: Metric, now: Counts, before: Counts) -> User:
+    """What a metric takes of a user's counts."""
     return User(
         getattr(now, metric.part) * metric.scale,
         getattr(now, metric.whole),

@@ -89,3 +89,18 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         worst = max(worst, min(1.0, p_values[name] * (len(p_values) - place)))
         adjusted[name] = worst
     return adjusted
+
+
+def benjamini_hochberg(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Adjust p-values so that of what is believed so small a share is false (1995).
+
+    That is for questions that are independent or go together, as metrics of the same users do.
+    """
+    adjusted: dict[str, float] = {}
+    least = 1.0
+    names = sorted(p_values, key=lambda name: p_values[name])
+    for place in range(len(names), 0, -1):
+        name = names[place - 1]
+        least = min(least, p_values[name] * len(names) / place)
+        adjusted[name] = least
+    return adjusted

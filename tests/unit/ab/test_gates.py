@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 from ab.gates import load_gates
 from tabwright.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_what_a_file_leaves_out_stays_as_it_comes(tmp_path: Path) -> None:
@@ -44,3 +47,14 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, word: str) -
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.toml"):
         load_gates(tmp_path / "nothing.toml")
+
+
+def test_the_measured_method_of_growthbook_is_that_of_gbstats() -> None:
+    """Two arms of 400 users, means 0.28 and 0.30, variances 0.0256 and 0.0289; gbstats 0.8.0."""
+    script = importlib.util.spec_from_file_location("measured", ROOT / "docs/results/gates.py")
+    assert script is not None
+    assert script.loader is not None
+    measured = importlib.util.module_from_spec(script)
+    script.loader.exec_module(measured)
+    half = measured.width((0.0256 + 0.0289) / 400, 800, 0.05)
+    assert half == pytest.approx(0.06072918761935162 - 0.02, rel=1e-9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ab.gates import load_gates
 from ab.power import detectable
 from ab.report import METRICS
 from ab.simulation import Plan, simulate
@@ -16,7 +17,7 @@ def test_the_promised_effect_is_found_about_as_often_as_promised(users: int, bef
     promised = detectable(users, 20, 1, before, 0.28, 7.1, EXPECTED)
     plan = Plan(users=users, days=1, before=before, volume=20, spread=0, runs=120, seed=2,
                 effect=promised / 0.28)  # fmt: skip
-    assert 0.62 < simulate(plan).always_valid_last < 0.92
+    assert 0.62 < simulate(plan, load_gates()).always_valid_last < 0.92
 
 
 def test_more_of_anything_finds_smaller_effects() -> None:

@@ -8,9 +8,18 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from ab.acceptance import User, Weighting, compare
-from ab.significance import always_valid, always_valid_p, fixed, fixed_p, holm, mismatch_p
+from ab.significance import (
+    always_valid,
+    always_valid_p,
+    benjamini_hochberg,
+    fixed,
+    fixed_p,
+    holm,
+    mismatch_p,
+)
 
 CONTROL = [User(1, 4), User(5, 10), User(0, 3), User(30, 60), User(2, 9)]
 CANDIDATE = [User(2, 4), User(5, 8), User(1, 2), User(40, 60)]
@@ -161,3 +170,12 @@ def test_holm_is_holm() -> None:
     adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
     assert adjusted == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
     assert holm({}) == {}
+
+
+def test_benjamini_and_hochberg_agree_with_statsmodels() -> None:
+    chance = random.Random(4)
+    p_values = {f"q{n}": chance.random() ** 3 for n in range(40)}
+    for ours, name in ((benjamini_hochberg, "fdr_bh"), (holm, "holm")):
+        theirs = multipletests(list(p_values.values()), method=name)[1]
+        assert list(ours(p_values)[q] for q in p_values) == pytest.approx(list(theirs))
+    assert benjamini_hochberg({}) == {}
