@@ -85,6 +85,7 @@ measure: $(TEST_READY) ## Write docs/results anew (idle machine; HOLES=FILE for 
 	-$(RUN)/python -m loadtest --report docs/results/load.json >/dev/null
 	$(RUN)/tabwright parse-bench --json >docs/results/postprocess.json
 	$(RUN)/python docs/results/ingest.py >docs/results/ingest.json
+	$(RUN)/python docs/results/gates.py >docs/results/gates.json
 	$(if $(HOLES),$(RUN)/tabwright quality --holes $(HOLES) >docs/results/quality.txt)
 
 measure-triton: $(TEST_READY) ## Write docs/results/triton_*.json anew, in 12 minutes at most (idle machine)
