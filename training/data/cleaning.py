@@ -6,21 +6,23 @@ What this writes is all that the tokenizer and the shards ever see.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.data.document import HELD_OUT, TRAIN, key
 from training.data.keeping import FATES
+from training.data.privacy.anonymise import anonymise
 from training.data.run import Run, whole
 from training.data.tagging import documents
 
 STEP = "clean"
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "source", "repo", "path", "licence", "language")]
-    + [("split", pa.string()), ("text", pa.large_string())]
+    + [("split", pa.string()), ("text", pa.large_string()), ("replaced", pa.list_(pa.string()))]
 )
-_COPIED = ("id", "source", "repo", "path", "licence", "language", "text")
+_COPIED = ("id", "source", "repo", "path", "licence", "language")
 
 
 def clean_part(run: Run, part: int) -> None:
@@ -29,10 +31,27 @@ def clean_part(run: Run, part: int) -> None:
     rows = []
     for document in documents(run, part):
         if document["key"] in staying:
-            row = {name: document[name] for name in _COPIED}
-            rows.append(row | {"split": _split(run, document)})
+            row = {name: document[name] for name in _COPIED} | {"split": _split(run, document)}
+            rows.append(row | _without_anybody(run, document))
     with whole(run.part(STEP, part)) as partial:
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial, compression="zstd")
+
+
+def replaced(run: Run) -> dict[str, int]:
+    """Count what was replaced in the documents that leave, by kind."""
+    counts = Counter[str]()
+    for part in range(len(run.parts)):
+        kinds = pq.read_table(run.part(STEP, part), columns=["replaced"])["replaced"]
+        counts.update(kind for row in kinds.to_pylist() for kind in row)
+    return dict(sorted(counts.items()))
+
+
+def _without_anybody(run: Run, document: dict[str, object]) -> dict[str, object]:
+    text, repo = str(document["text"]), str(document["repo"])
+    if not run.config.privacy.replace:
+        return {"text": text, "replaced": []}
+    done = anonymise(text, repo, run.config.seed)
+    return {"text": done.text, "replaced": list(done.kinds)}
 
 
 def _staying(run: Run, part: int) -> set[object]:

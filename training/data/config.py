@@ -35,14 +35,14 @@ TAGS = {
     "binary": "NUL bytes, or too many bytes that are no text in any encoding tried",
     "large": "more bytes than [read] max_bytes",
     "empty": "fewer than three lines with text, and less than 1,000 characters",
+    "generated": "its first lines or its name say that a program wrote it",
+    "minified": "a script or style made small for the wire",
     "long_lines": "the longest or the mean line is above its bound",
     "symbols": "too small a share of letters and digits",
     "language": "its language is not among [filters] languages",
     "opted_out": "the repository is on the opt-out list",
     "contamination": "it holds a task of a benchmark",
     "licence": "the licence is unknown or not among [licences] allow",
-    "generated": "its first lines or its name say that a program wrote it",
-    "minified": "a script or style made small for the wire",
     "long": "too many lines, or too many characters for its kind",
     "encoded": "mostly base64, hex, escaped bytes or numbers",
     "xml": "an XML header, whatever its name",
@@ -188,6 +188,12 @@ class TokenizerConfig(_Strict):
     sample_mb: int = Field(default=40, gt=0)
 
 
+class Privacy(_Strict):
+    """People, addresses of machines and secrets, replaced in what leaves."""
+
+    replace: bool = True
+
+
 class Splits(_Strict):
     """Documents that training never sees: whole repositories by name, and a share of the paths."""
 
@@ -207,6 +213,7 @@ class DataConfig(_Strict):
     dedup: Dedup = Dedup()
     tokenizer: TokenizerConfig = TokenizerConfig()
     splits: Splits = Splits()
+    privacy: Privacy = Privacy()
 
     @model_validator(mode="after")
     def _distinct(self) -> DataConfig:

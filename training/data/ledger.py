@@ -18,9 +18,11 @@ from tabwright.artifact import write_json
 from tabwright.errors import ConfigError, CorruptArtifact
 from training.data.benchmarks import present, task_of
 from training.data.cleaning import STEP as CLEAN
+from training.data.cleaning import replaced
 from training.data.engine import DataEngine
 from training.data.keeping import EXACT_DUPLICATE, FATES, NEAR_DUPLICATE
 from training.data.ledger_page import render
+from training.data.privacy.anonymise import anonymise
 from training.data.run import Run, whole
 from training.data.shards import SHARDS
 from training.data.taggers.contamination import TAG
@@ -132,11 +134,12 @@ def _ledger(engine: DataEngine, run: Run) -> dict[str, Any]:
             "looked_for": sorted(present(run.config.contamination)),
             "met": _met(engine.rows(_HITS_SQL, views)),
         },
+        "replaced": replaced(run) if clean else {},
         "histograms": {
             "bytes": _histogram(engine.rows(_SIZES_SQL, views)),
             "mean_line": _histogram(engine.rows(_LINES_SQL, views)),
         },
-        "samples": _samples(engine.rows(_SAMPLES_SQL, views)),
+        "samples": _samples(engine.rows(_SAMPLES_SQL, views), run.config.seed),
     }  # fmt: skip
 
 
@@ -249,7 +252,7 @@ def _histogram(rows: list[tuple[Any, ...]]) -> list[dict[str, int]]:
     return [buckets[bucket] for bucket in sorted(buckets)]
 
 
-def _samples(rows: list[tuple[Any, ...]]) -> dict[str, list[dict[str, Any]]]:
+def _samples(rows: list[tuple[Any, ...]], seed: int) -> dict[str, list[dict[str, Any]]]:
     samples: dict[str, list[dict[str, Any]]] = {}
     names = ("id", "source", "repo", "path", "language", "bytes")
     for reason, *rest in rows:
@@ -258,5 +261,6 @@ def _samples(rows: list[tuple[Any, ...]]) -> dict[str, list[dict[str, Any]]]:
         row["tags"] = [list(pair) for pair in zip(tags, evidence, strict=True)]
         if kept_id is not None:
             row["duplicate_of"] = {"id": kept_id, "repo": kept_repo, "path": kept_path}
-        samples.setdefault(reason, []).append(row | {"excerpt": excerpt})
+        shown = anonymise(str(excerpt or ""), str(row["repo"]), seed).text
+        samples.setdefault(reason, []).append(row | {"excerpt": shown})
     return samples

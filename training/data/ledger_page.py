@@ -48,6 +48,8 @@ def render(ledger: _Row) -> str:
         _table(("tag", "documents"), sorted(ledger["tags"].items(), key=lambda p: (-p[1], p[0]))),
         "<h2>Benchmark tasks met</h2>",
         _contamination(ledger["contamination"]),
+        "<h2>Replaced in what leaves</h2>",
+        _table(("kind", "values"), ledger["replaced"].items()),
         "<h2>From raw to clean, by source</h2>",
         _flow("source", _ends(steps), lambda row: row["source"]),
         "<h2>By language</h2>",

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tabwright.artifact import write_json
 from tabwright.errors import ConfigError
 from training.data.config import DataConfig
 from training.data.opt_out import read_list
@@ -59,12 +58,14 @@ def open_run(folder: Path, config: DataConfig) -> Run:
         parts = tuple(list_parts(config))
         if not parts:
             raise ConfigError("no file was found; see the sources' folders")
-        write_json(plan, {
+        rows = {
             "schema_version": PLAN_VERSION,
             "digest": digest,
             "config": config.model_dump(mode="json"),
             "parts": [part._asdict() for part in parts],
-        })  # fmt: skip
+        }
+        with whole(plan) as partial:  # as ASCII: names of files need not be UTF-8
+            partial.write_text(json.dumps(rows, indent=2), encoding="ascii")
     run = read_run(folder)
     if run.digest != digest:
         raise ConfigError(f"{folder} holds a run of another configuration; choose another --out")

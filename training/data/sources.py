@@ -95,10 +95,16 @@ def read_part(config: DataConfig, part: Part) -> Iterator[Raw]:
             if file.size > config.read.max_bytes:
                 problem = f"{file.size} bytes"
             else:
-                raw = Path(file.file).read_bytes()
+                raw = _bounded(Path(file.file), config.read.max_bytes)
         except OSError as error:
             problem = error.strerror or "error"
         yield Raw(raw, file.path, file.repo, file.licence, held_out, "", problem)
+
+
+def _bounded(file: Path, limit: int) -> bytes:
+    """Read a file that may have grown since it was listed; one byte above the limit tells."""
+    with file.open("rb") as opened:
+        return opened.read(limit + 1)
 
 
 def _wanted(source: Source) -> Iterator[File]:
@@ -145,7 +151,12 @@ def _as_files(root: Path, paths: Iterable[Path], repo: str, licence: str) -> Ite
             size = path.stat().st_size
         except OSError:
             size = 0
-        yield File(str(path), path.relative_to(root).as_posix(), repo, licence, size)
+        yield File(str(path), _shown(path.relative_to(root)), repo, licence, size)
+
+
+def _shown(path: Path) -> str:
+    """Name of a file as text; bytes that are none become U+FFFD."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
 def walk(root: Path) -> Iterator[Path]:

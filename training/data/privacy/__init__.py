@@ -1,0 +1,1 @@
+"""What in code says who somebody is or lets somebody in, and what takes its place."""
