@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ EXIT_CODES: dict[type[TabwrightError], int] = {
     Broken: 4,
 }
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(program: str, call: Callable[[], int]) -> int:
     """Call a command; turn an error of the tree into one line on stderr and its exit code."""
     try:
-        return call()
+        code = call()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output, `head` say, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except TabwrightError as error:
         message = " ".join(str(error).split())
         print(f"{program}: {message}", file=sys.stderr)

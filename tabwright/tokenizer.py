@@ -21,6 +21,7 @@ from tabwright.errors import CorruptArtifact
 _REPLACEMENT = "\ufffd"
 _CONTROL = re.compile(r"<[|｜].+[|｜]>")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_MOST_CONTINUED = 3  # bytes of a character after its first
 _CONTEXT_TOKENS = 6  # enough of the prompt's end for decoders that look back (leading spaces)
 
 
@@ -184,10 +185,13 @@ class Detokenizer:
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:
         """Start after `prompt`, whose own text is never emitted."""
         self._tokenizer = tokenizer
-        self._ids = [i for i in prompt if i not in tokenizer.special_ids][-_CONTEXT_TOKENS:]
-        # The cut may fall inside a character: drop what is left of it.
-        while tokenizer.decode(self._ids).startswith(_REPLACEMENT):
+        plain = [i for i in prompt if i not in tokenizer.special_ids]
+        self._ids = plain[-_CONTEXT_TOKENS:]
+        # A cut may leave up to three bytes of a character: drop them. Any other U+FFFD is text.
+        cut = len(plain) > len(self._ids)
+        while cut and tokenizer.decode(self._ids).startswith(_REPLACEMENT):
             self._ids.pop(0)
+            cut = len(self._ids) > _CONTEXT_TOKENS - _MOST_CONTINUED
         self._start = 0
         self._read = len(self._ids)
         self._shown = tokenizer.decode(self._ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -141,3 +143,15 @@ def test_every_extra_that_is_named_exists() -> None:
 
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(cli.EXTRA_OF.values()) <= set(project["optional-dependencies"])
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    code = (
+        "import sys; from tabwright.cli import run_command\n"
+        "sys.exit(run_command('t', lambda: print('x' * 1_000_000) or 0))"
+    )
+    done = subprocess.run(
+        f'{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -c 1',
+        shell=True, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("x", "")
