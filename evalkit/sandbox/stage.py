@@ -35,7 +35,7 @@ class Stage:
     disk: str
     lobby: str
     copies: Mapping[str, str] = field(default_factory=dict)
-    _other: str = ""
+    _other: str | None = None  # "" is what a language without a toolchain of its own has
 
     def root_of(self, toolchain: str) -> str:
         """Where the file system of a toolchain's programs is mounted, once it is prepared."""
@@ -46,9 +46,9 @@ class Stage:
         if toolchain in (_PYTHON, self._other):
             return
         root = self.root_of(toolchain)
-        if self._other:
+        if self._other is not None:
             kernel.unmount(root)
-        self._other = ""
+        self._other = None
         _mount_root(view, root, user)
         self._other = toolchain
 
