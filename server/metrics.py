@@ -8,13 +8,14 @@ registry, so two gateways in one process do not mix.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.samples import Sample
 
 from server.admission import Admission
 from server.inflight import EndReason, Running, Source
@@ -192,6 +193,16 @@ class Metrics:
             MultiProcessCollector(everything, path=str(self._folder))  # type: ignore[no-untyped-call]
             return generate_latest(everything)
         return generate_latest(self.registry.restricted_registry(names) if names else self.registry)
+
+    def samples(self, names: Sequence[str]) -> Iterator[Sample]:
+        """What has one of these names, of all processes."""
+        if self._folder is None:
+            families = self.registry.restricted_registry(names).collect()
+        else:
+            everything = CollectorRegistry()
+            MultiProcessCollector(everything, path=str(self._folder))  # type: ignore[no-untyped-call]
+            families = everything.collect()
+        return (s for family in families for s in family.samples if s.name in names)
 
     @property
     def shared(self) -> bool:

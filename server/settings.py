@@ -109,6 +109,10 @@ class ServerSettings(BaseModel):
         default={},
         description="groups that flags may go by, each a list of users; a user is in one at most",
     )
+    evals: Annotated[dict[str, Path], BeforeValidator(_from_json)] = Field(
+        default={},
+        description="folders of finished runs of evalkit, by model, whose pass@k the console shows",
+    )
     api_key: str | None = Field(
         default=None,
         min_length=1,

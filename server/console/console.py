@@ -2,7 +2,7 @@
 
     GET /console, /console/{name}   the page; nothing of a setting or a request is in it
     GET /v1/session                 who asks, what the key is good for, which languages there are
-    /v1/admin/...                   what takes the scope `admin`: flags
+    /v1/admin/...                   what takes the scope `admin`: flags, reports, models, metrics
 
 Nothing here shows what anybody typed. Read `Console.routes` first.
 """
@@ -15,7 +15,10 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from server.caller import KeyScope
+from server.console.experiments import Experiments
 from server.console.flag_desk import FlagChange, FlagDesk
+from server.console.live_numbers import live_numbers
+from server.console.model_cards import ModelCards
 from server.console.page_files import MEDIA_TYPES, START, read_page
 from server.event_stream import PROBLEM_JSON, JsonResponse, Problem, problem_details
 from server.gateway import Call, Gateway, Route
@@ -38,6 +41,8 @@ class Console:
         self._gateway = gateway
         self._page = read_page()
         self._flags = FlagDesk(gateway.flags)
+        self._models = ModelCards(gateway.completer.models, gateway.flags, gateway.settings.evals)
+        self._experiments = Experiments(gateway.flags, gateway.settings.store)
 
     def routes(self) -> Sequence[Route]:
         """The paths it answers."""
@@ -46,6 +51,10 @@ class Console:
             Route("GET", "/console", self.start, public=True, answers=("text/html",)),
             Route("GET", "/console/{name}", self.file, public=True, answers=media),
             Route("GET", "/v1/session", self.session),
+            Route("GET", "/v1/admin/live", self.live, scope=KeyScope.ADMIN),
+            Route("GET", "/v1/admin/models", self._models.list, scope=KeyScope.ADMIN),
+            Route("GET", "/v1/admin/report", self._experiments.report, scope=KeyScope.ADMIN),
+            Route("GET", "/v1/admin/decisions", self._experiments.decisions, scope=KeyScope.ADMIN),
             Route("GET", "/v1/admin/flags", self._flags.list, scope=KeyScope.ADMIN),
             Route("GET", "/v1/admin/flags/{key}", self._flags.history, scope=KeyScope.ADMIN),
             Route(
@@ -88,3 +97,8 @@ class Console:
                 ],
             }
         )
+
+    async def live(self, call: Call) -> JsonResponse:
+        """Tell what was counted so far, in all processes of this gateway."""
+        del call
+        return JsonResponse(await live_numbers(self._gateway.reception.metrics))

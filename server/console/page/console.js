@@ -6,6 +6,9 @@ import { ask, key, user } from "./gateway.js";
 const PAGES = {
   playground: ["Playground", () => import("./playground.js")],
   flags: ["Flags", () => import("./flags.js")],
+  experiments: ["Experiments", () => import("./experiments.js")],
+  models: ["Models", () => import("./models.js")],
+  live: ["Live", () => import("./live.js")],
 };
 const THEME = "tabwright-theme";
 
