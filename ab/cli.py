@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from ab import archive, flags_cli, gates_cli, page
+from ab import archive, flags_cli, gates_cli, page, selftest_cli
 from ab.acceptance import Weighting
 from ab.breakdown import details
 from ab.errors import InvalidEvent
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("files", nargs="+", type=Path, metavar="FILE", help="lines of events")
     _add_report(verbs)
     gates_cli.add_verbs(_verb, verbs)
+    selftest_cli.add_verb(_verb, verbs)
     verb = _verb(verbs, "purge", "erase what a user did", _purge, "--user ada --store ab.sqlite")
     verb.add_argument("--user", required=True, help="as named in the events")
     verb.add_argument("--archive", type=Path, help="folder of archived events to go through, too")

@@ -187,3 +187,27 @@ def test_a_watch_ends_with_a_rollback_or_at_the_top(capsys: pytest.CaptureFixtur
     assert main(["ab", *asked, "--json"]) == 0
     verdicts = [one["verdict"] for one in json.loads(f"[{capsys.readouterr().out}]")]
     assert verdicts == ["HOLD"]
+
+
+def test_a_team_tries_the_statistics_on_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("events.jsonl").write_bytes(events())
+    run(capsys, "ingest", "events.jsonl")
+    days = ["--since", "2023-11-14", "--until", "2023-11-15", "--splits", "20"]
+    found = told(capsys, "aa", *days)
+    assert (found["users"], found["looks"], found["passed"]) == (8, 2, True)
+    assert "8 users, 2 daily looks" in run(capsys, "aa", *days)
+    assert main(["ab", "aa", "--splits", "5"]) == 1
+    assert "too few" in capsys.readouterr().out
+    assert "in order" in run(capsys, "aa", "--splits", "0", code=2)
+
+
+def test_a_report_is_written_as_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("events.jsonl").write_bytes(events())
+    run(capsys, "ingest", "events.jsonl")
+    asked = ["report", "--control", "m0", "--candidate", "m1", "--since", "2023-11-14",
+             "--until", "2023-11-15"]  # fmt: skip
+    found = told(capsys, *asked, "--html", "page.html")
+    assert "m1 against m0" in Path("page.html").read_text(encoding="utf-8")
+    assert len(found["details"]["series"]["acceptance"]) == 2
+    assert found["details"]["languages"][0]["group"] == "go"
+    assert "cannot be written" in run(capsys, *asked, "--html", "no/page.html", code=2)
