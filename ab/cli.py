@@ -223,12 +223,14 @@ def _report(args: argparse.Namespace) -> int:
         _count_all(store)
         cells = list(store.cells())
     report = build(cells, question)
-    if args.html is not None:
-        _write(args.html, page.render(question, report, details(cells, question)))
-    if args.json:
-        print(json.dumps(asdict(report) | {"details": asdict(details(cells, question))}))
-    else:
+    if not args.json and args.html is None:
         print(_text(question, report))
+        return 0
+    more = details(cells, question)
+    if args.html is not None:
+        _write(args.html, page.render(question, report, more))
+    print(json.dumps(asdict(report) | {"details": asdict(more)}) if args.json
+          else _text(question, report))  # fmt: skip
     return 0
 
 

@@ -13,6 +13,7 @@ from ab.breakdown import Details, Group, Point
 from ab.report import METRICS, MISMATCH, Question, Report
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 220, 64, 28, 12
+_APART = 14  # labels that stand nearer cannot be read
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --paper: #fff; --line: #d0d7de;
   --band: #0969da33; --mark: #0969da; --good: #1a7f37; --bad: #cf222e; }
@@ -24,11 +25,12 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
 p, figcaption, caption { color: var(--soft); } caption { text-align: left; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }
+th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .better { color: var(--good); font-weight: 600; } .worse { color: var(--bad); font-weight: 600; }
 .warning { border-left: 4px solid var(--bad); padding: .5rem 1rem; color: var(--ink); }
-figure { margin: 1rem 0 2rem; } svg { width: 100%; height: auto; }
+figure { margin: 1rem 0 2rem; } svg { width: 100%; min-width: 30rem; height: auto; }
 svg text { fill: var(--soft); font-size: 12px; } .grid { stroke: var(--line); }
 .zero { stroke: var(--ink); } .band { fill: var(--band); }
 .mark { stroke: var(--mark); fill: none; stroke-width: 2; } .dot { fill: var(--mark); }
@@ -159,20 +161,25 @@ def _figure(name: str, points: Sequence[Point]) -> str:
     grid = "".join(
         f'<line class="{"grid" if value else "zero"}" x1="{_LEFT}" x2="{_WIDTH - 8}" '
         f'y1="{down(value):.1f}" y2="{down(value):.1f}"/>'
-        f'<text x="{_LEFT - 6}" y="{down(value) + 4:.1f}" text-anchor="end">{value:+.2g}</text>'
-        for value in sorted({bottom, 0.0, top})
+        f'<text x="{_LEFT - 6}" y="{down(value) + 4:.1f}" text-anchor="end">{_number(value)}</text>'
+        for value in (0.0, *(v for v in (bottom, top) if abs(down(v) - down(0.0)) > _APART))
     )
     last = points[-1]
     told = f"{name}: {last.difference:+.3g} [{last.low:+.3g}, {last.high:+.3g}] on {last.day}"
     return (
         f"<figure><figcaption>{escape(name)}: candidate minus control</figcaption>"
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(told)}">{grid}'
+        f'<div class="wide"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{escape(told)}">{grid}'
         f'<polygon class="band" points="{upper} {lower}"/>'
         f'<polyline class="mark" points="{line(middle, across)}"/>{dots}'
         f'<text x="{_LEFT}" y="{_HEIGHT - 6}">{points[0].day}</text>'
         f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 6}" text-anchor="end">{last.day}</text>'
-        "</svg></figure>"
+        "</svg></div></figure>"
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:+.2g}" if value else "0"
 
 
 def _across(place: int, count: int) -> float:
