@@ -1,8 +1,8 @@
 """Keeps checkers, the sandboxed programs that hold tests, from one sample to the next.
 
-A checker forks for each sample, so nothing a sample made it do is there for the next one, and no
-sandbox has to be built for it. One that ends, or is left in the middle of a sample, is not used
-again. Read `Checkers.lend` first.
+All that a checker ever sees of a sample are plain values, and the tests' namespace is new for each,
+so none feels the one before; and no sandbox has to be built. One that ends, says that it was
+stretched, or is left in the middle of a sample, is not used again. Read `Checkers.lend` first.
 """
 
 from __future__ import annotations

@@ -170,8 +170,8 @@ async def _converse(
             return None
         said = await checker.talk.ask(answer)
     if said is not None:
-        checker.reusable = True
         decision = json.loads(said)
+        checker.reusable = not decision["last"]
         if decision["verdict"] == "elsewhere":
             return _NOTHING
         return Outcome(decision["verdict"]), str(decision["detail"])[:80]

@@ -102,29 +102,23 @@ class Rehearsal:
 
 
 def main() -> None:
-    """Serve one job after the other, each in a process of its own; end with one that breaks.
+    """Serve one job after the other; end with one that may have used this process up.
 
     A job has three lines: the problem, the calls that were made ahead, and what the worker said to
-    them, which is empty when they are to be found out. The last was written by the candidate; it is
-    looked at only in the process that is gone afterwards.
+    them, which is empty when they are to be found out. The last was written by the candidate, but
+    nothing except plain values comes out of it, and they are gone with the namespace of the tests.
     """
     read, write = take_pipes()
     gc.freeze()
     while True:
         problem, calls, said = receive_raw(read).split(b"\n", 2)
         job = _compiled(problem)
-        child = os.fork()
-        if child == 0:
-            # The same on every run: tests that draw their cases must not decide by luck.
-            random.seed(job["name"])
-            if said:
-                _judge(job, json.loads(calls), said, read, write)
-            else:
-                _rehearse(job, write)
+        # The same on every run: tests that draw their cases must not decide by luck.
+        random.seed(job["name"])
+        if not said:
+            _rehearse(job, write)
+        elif not _judge(job, json.loads(calls), said, read, write):
             os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if status != 0:
-            os._exit(1)
 
 
 @lru_cache(maxsize=256)
@@ -135,29 +129,36 @@ def _compiled(problem: bytes) -> Any:
 
 
 def _rehearse(job: Any, write: Any) -> None:
-    """Find out which calls are made whatever is answered."""
+    """Find out which calls are made whatever is answered, in a process that may be lost."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        if status != 0:
+            os._exit(1)
+        return
     rehearsal = Rehearsal(job["name"])
     # Where everything is true a loop may never end.
     resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
     with contextlib.suppress(BaseException):
         _run(job, rehearsal)
     send(write, {"calls": rehearsal.calls})
+    os._exit(0)
 
 
-def _judge(job: Any, calls: Any, said: bytes, read: Any, write: Any) -> None:
-    """Test a candidate that has answered the calls that were made ahead."""
+def _judge(job: Any, calls: Any, said: bytes, read: Any, write: Any) -> bool:
+    """Test a candidate that has answered the calls made ahead; say whether to go on after it."""
     try:
         answers = json.loads(said)["answers"]
         told = list(zip(calls, answers, strict=True))
     except (ValueError, LookupError, TypeError, RecursionError):
-        send(write, {"verdict": "wrong", "detail": "its answer is no message"})
-        return
-    _test(job, Candidate(job["name"], told, read, write), write)
+        send(write, {"verdict": "wrong", "detail": "its answer is no message", "last": True})
+        return False
+    return _test(job, Candidate(job["name"], told, read, write), write)
 
 
-def _test(job: Any, candidate: Candidate, write: Any) -> None:
+def _test(job: Any, candidate: Candidate, write: Any) -> bool:
     """Run the tests and say what became of them."""
-    verdict, detail = "wrong", ""
+    verdict, detail, last = "wrong", "", False
     try:
         _run(job, candidate)
         verdict = "passed" if candidate.count else "wrong"
@@ -168,7 +169,10 @@ def _test(job: Any, candidate: Candidate, write: Any) -> None:
     except Exception as error:
         verdict = "crashed" if candidate.raised else "wrong"
         detail = type(error).__name__
-    send(write, {"verdict": verdict, "detail": detail})
+        # Values that stretch the interpreter to its limits are not to be felt by the next sample.
+        last = isinstance(error, (MemoryError, RecursionError)) and not candidate.raised
+    send(write, {"verdict": verdict, "detail": detail, "last": last})
+    return not last
 
 
 def _run(job: Any, candidate: Any) -> None:
