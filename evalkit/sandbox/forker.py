@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
+import signal
 import socket
 from array import array
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import NoReturn
 
 from evalkit.sandbox import bubblewrap, kernel, zygote
 from evalkit.sandbox.confinement import FAILED, Run
+from evalkit.sandbox.keeper import Keepers
 from evalkit.sandbox.orders import MAX_MESSAGE, Order, Setup
 from evalkit.sandbox.stage import Stage
 
@@ -43,6 +45,17 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """A sandbox. keeper: the process with which all of it dies; pid: the one that ends by itself.
+
+    These are two only where the namespaces have a first process that does nothing.
+    """
+
+    keeper: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forker:
     """The warden's side."""
 
@@ -50,8 +63,8 @@ class Forker:
 
     def start(
         self, order: Order, doors: Sequence[str], report: socket.socket, given: Sequence[int]
-    ) -> int:
-        """Start a sandbox, a child of the caller; `doors` are the files that lead into its group.
+    ) -> Started:
+        """Start a sandbox, children of the caller; `doors` are the files that lead into its group.
 
         Raises:
             ForkerEnded: nothing was started, and nothing can be.
@@ -66,13 +79,17 @@ class Forker:
             said = b""
         if not said:
             raise ForkerEnded
-        if not said.isdigit():
+        keeper, _, pid = said.partition(b" ")
+        if not pid.isdigit():
             raise OSError(said.decode(errors="replace"))
-        return int(said)
+        return Started(int(keeper), int(pid))
 
 
-def open_forker(ground: Ground, closed: socket.socket) -> Forker:
-    """Fork the process; it ends with the caller, and has no use for the caller's `closed`."""
+def open_forker(ground: Ground, closed: socket.socket, *, counted: bool) -> Forker:
+    """Fork the process; it ends with the caller, and has no use for the caller's `closed`.
+
+    counted: sandboxes have control groups, which know what processes used that nobody waited for.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # Without a signal for its end: the warden, which waits for any child, is not to wait for it.
     if kernel.clone(0, ends_with=0):
@@ -83,6 +100,10 @@ def open_forker(ground: Ground, closed: socket.socket) -> Forker:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.close(nothing)
+    # Keepers, and programs until they are built, have the same: no signal may lead into Python.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if counted:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers wait for nobody
     _serve(ground, theirs)
 
 
@@ -94,18 +115,25 @@ def _serve(ground: Ground, channel: socket.socket) -> NoReturn:
 
 
 def _start_all(ground: Ground, channel: socket.socket) -> None:
+    keepers, own = Keepers(), os.pidfd_open(os.getpid())
     while True:
         told, given = _received(channel)
-        namespaces = zygote.NAMESPACES if told.startswith(_FORK) else 0
+        home = keeper = -1
         try:
-            pid = kernel.clone(kernel.CLONE_PARENT | namespaces, ends_with=0)
+            if told.startswith(_FORK):
+                keeper, home = keepers.start(zygote.NAMESPACES)
+                kernel.enter_namespaces(home, kernel.CLONE_NEWPID)
+            pid = kernel.clone(kernel.CLONE_PARENT, ends_with=0)
+            if pid == 0:
+                _carry_out(ground, channel, told, given, home)
+            said = b"%d %d" % (pid if home < 0 else keeper, pid)
         except OSError as error:
             said = str(error).encode()
-        else:
-            if pid == 0:
-                _carry_out(ground, channel, told, given)
-            said = b"%d" % pid
-        for descriptor in given:
+            if home >= 0:
+                os.kill(keeper, signal.SIGKILL)
+        if home >= 0:
+            kernel.enter_namespaces(own, kernel.CLONE_NEWPID)
+        for descriptor in (*given, *((home,) if home >= 0 else ())):
             os.close(descriptor)
         channel.send(said)
 
@@ -123,14 +151,17 @@ def _received(channel: socket.socket) -> tuple[bytes, array[int]]:
 
 
 def _carry_out(
-    ground: Ground, channel: socket.socket, told: bytes, given: Sequence[int]
+    ground: Ground, channel: socket.socket, told: bytes, given: Sequence[int], home: int
 ) -> NoReturn:
-    """Become the first process of a sandbox."""
+    """Become the process that builds a sandbox. home: whose namespaces it is to be in."""
     report = socket.socket(fileno=given[0])
     try:
         channel.close()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if told.startswith(_FORK):
-            zygote.carry_out(ground.user, report, lambda: _run(ground, told, report, given))
+            kernel.enter_namespaces(home, zygote.NAMESPACES & ~kernel.CLONE_NEWPID)
+            zygote.carry_out(_run(ground, told, report, given))
         else:
             bubblewrap.carry_out(_run(ground, told, report, given))
     except BaseException as error:  # noqa: BLE001 - a child must not go on as the forker

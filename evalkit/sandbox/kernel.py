@@ -15,6 +15,8 @@ import signal
 import struct
 from typing import Any
 
+CLONE_VM = 0x00000100
+CLONE_PIDFD = 0x00001000
 CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -44,6 +46,7 @@ _CAPABILITY_VERSION = 0x20080522
 
 # name → number on (x86-64, 64-bit ARM)
 _NUMBERS = {"clone": (56, 220), "pivot_root": (155, 41), "mount_setattr": (442, 442)}
+CLOSE_RANGE = 436
 
 
 def unshare(flags: int) -> None:
@@ -91,6 +94,11 @@ def clone(flags: int, *, ends_with: int = signal.SIGCHLD) -> int:
     if pid < 0:
         raise OSError(number, f"clone: {os.strerror(number)}")
     return pid
+
+
+def enter_namespaces(process: int, kinds: int) -> None:
+    """Move into these kinds of namespaces of a process; children only, for process numbers."""
+    _check(_libc().setns(ctypes.c_int(process), ctypes.c_int(kinds)), "setns")
 
 
 def make_read_only(path: str, *, devices: bool = False) -> None:

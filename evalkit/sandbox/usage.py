@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from evalkit.sandbox.cgroups import Group
@@ -14,11 +15,11 @@ _WALK_S = 0.05
 
 
 class Usage:
-    """Asks the kernel about a sandbox, of which `pid` is the outermost process."""
+    """Asks the kernel about a sandbox; its processes descend from these."""
 
-    def __init__(self, group: Group | None, pid: int) -> None:
+    def __init__(self, group: Group | None, pids: Iterable[int]) -> None:
         self._group = group
-        self._pid = pid
+        self._pids = frozenset(pids)
         self._most_cpu_s = 0.0
         self._most_mb = 0.0
         self._last_mb = 0.0
@@ -33,12 +34,12 @@ class Usage:
         return self._most_cpu_s
 
     def final_cpu_s(self, reaped_s: float) -> float:
-        """Return the same when all is dead; `reaped_s` is what the outermost process waited for."""
+        """Return the same when all is dead; `reaped_s` is what somebody waited for."""
         return self._group.cpu_s() if self._group is not None else max(self._most_cpu_s, reaped_s)
 
     def starved_s(self) -> float:
         """Return how long one of its processes was ready to run and had no processor."""
-        pids = self._group.processes() if self._group is not None else _tree(self._pid)
+        pids = self._group.processes() if self._group is not None else self._all()
         return max((_waited_s(pid) for pid in pids), default=0.0)
 
     def resident_mb(self) -> float:
@@ -53,9 +54,12 @@ class Usage:
         """Say whether the kernel killed a process for memory; without a group nobody knows."""
         return self._group is not None and self._group.ran_out_of_memory()
 
+    def _all(self) -> Iterator[int]:
+        return chain.from_iterable(map(_tree, self._pids))
+
     def _walk(self) -> None:
         cpu_ticks = pages = 0
-        for pid in _tree(self._pid):
+        for pid in self._all():
             try:
                 stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
                 statm = Path(f"/proc/{pid}/statm").read_text(encoding="ascii")

@@ -21,7 +21,7 @@ from evalkit.execution import Ending
 from evalkit.sandbox import cgroups, kernel, orders, zygote
 from evalkit.sandbox.cgroups import Group, Hierarchy
 from evalkit.sandbox.confinement import FAILED, SUPERVISORS
-from evalkit.sandbox.forker import Forker, ForkerEnded, Ground, open_forker
+from evalkit.sandbox.forker import Forker, ForkerEnded, Ground, Started, open_forker
 from evalkit.sandbox.orders import Answer, Order, Setup
 from evalkit.sandbox.stage import build
 from evalkit.sandbox.usage import Usage
@@ -64,7 +64,8 @@ def main() -> None:
     # Sandboxed programs run as a user of the same machine; they must not look in here.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     ground = Ground(setup, stage, user)
-    station = Station(channel, ground, open_forker(ground, channel), hierarchy)
+    forker = open_forker(ground, channel, counted=hierarchy is not None)
+    station = Station(channel, ground, forker, hierarchy)
     # Evalkit may be killed at any moment, and so may be the forker.
     with contextlib.suppress(ForkerEnded, ConnectionError):
         while _serve_one(station):
@@ -120,14 +121,14 @@ def _run(
         with theirs:
             doors = group.doors if group is not None else ()
             try:
-                pid = station.forker.start(order, doors, theirs, descriptors)
+                started = station.forker.start(order, doors, theirs, descriptors)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
-        watch = _Watch(station, order, group, pid, began)
+        watch = _Watch(station, order, group, started, began)
         watch.until_dead()
         watch.orphans_s = _bury_children()
-        answer = watch.answer(_reported(ours, folders))
+        answer = watch.answer(_reported(ours, folders, order.how))
     if not order.collect or answer.code != 0:
         while folders:
             os.close(folders.pop())
@@ -138,14 +139,15 @@ class _Watch:
     """Looks at one running sandbox until its first process is dead, and kills it at a limit."""
 
     def __init__(
-        self, station: Station, order: Order, group: Group | None, pid: int, began: float
+        self, station: Station, order: Order, group: Group | None, started: Started, began: float
     ) -> None:
         self.gone = False
         self._stopped = False
         self._station = station
         self._order = order
-        self._usage = Usage(group, pid)
-        self._pid = pid
+        self._usage = Usage(group, (started.keeper, started.pid))
+        self._pid = started.pid
+        self._keeper = started.keeper
         self._began = began
         self._reasons: set[Ending] = set()
         self._status = 0
@@ -154,7 +156,7 @@ class _Watch:
         self._ended = began
 
     def until_dead(self) -> None:
-        """Return when the process is dead and reaped."""
+        """Return when all is dead and reaped."""
         process = os.pidfd_open(self._pid)
         poller = select.poll()
         poller.register(process, select.POLLIN)
@@ -173,6 +175,10 @@ class _Watch:
             os.close(process)
         _, self._status, used = os.wait4(self._pid, kernel.WAIT_ALL)
         self._rusage_s = used.ru_utime + used.ru_stime
+        if self._keeper != self._pid:
+            os.kill(self._keeper, signal.SIGKILL)
+            _, _, used = os.wait4(self._keeper, kernel.WAIT_ALL)
+            self._rusage_s += used.ru_utime + used.ru_stime
         self._ended = time.monotonic()
 
     def answer(self, report: _Report) -> Answer:
@@ -183,6 +189,7 @@ class _Watch:
         if cpu_s > self._order.cpu_s:
             self._reasons.add(Ending.CPU_TIME)
         own = os.waitstatus_to_exitcode(self._status)
+        code = report.code if self._keeper == self._pid else own
         killed = -own if own < 0 else report.signal
         broken = "" if self._reasons or self._stopped else report.broken
         ending = next(iter(reason for reason in Ending if reason in self._reasons), None)
@@ -190,7 +197,7 @@ class _Watch:
             ending = Ending.EXIT if killed is None else Ending.SIGNAL
         return Answer(
             ending=ending,
-            code=report.code if killed is None else None,
+            code=code if killed is None else None,
             signal=killed,
             cpu_s=cpu_s,
             wall_s=self._ended - self._began,
@@ -242,7 +249,7 @@ class _Watch:
     def _kill(self, reason: Ending | None) -> None:
         if reason is not None:
             self._reasons.add(reason)
-        os.kill(self._pid, signal.SIGKILL)
+        os.kill(self._keeper, signal.SIGKILL)
 
 
 def _bury_children() -> float:
@@ -267,9 +274,10 @@ class _Report:
     broken: str = "the program was not started"
 
 
-def _reported(channel: socket.socket, folders: list[int]) -> _Report:
+def _reported(channel: socket.socket, folders: list[int], how: str) -> _Report:
     """Read what the child said, and the working folder, until nobody can say more."""
-    report, said = _Report(), b""
+    # What is no child of bubblewrap ends as our own child.
+    report, said = _Report() if how == "bubblewrap" else _Report(broken=""), b""
     while True:
         data, descriptors, _, _ = socket.recv_fds(channel, 4096, 1)
         folders += descriptors

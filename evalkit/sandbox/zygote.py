@@ -2,8 +2,8 @@
 
 For Python no interpreter has to start, so a run costs a few milliseconds; other programs are
 executed there, which costs half of what bubblewrap takes. The promises are those of the way through
-bubblewrap. Two processes: the first one of the namespaces, trusted and out of reach, waits for the
-second, which becomes the program. The loopback interface stays down, which saves a tenth, and there
+bubblewrap. The process is the second in its namespaces: the first is a keeper (`keeper.py`), out of
+reach of the program, with which everything dies. The loopback interface stays down, which saves a tenth, and there
 are no terminals: a program that needs those needs the other way. Read `carry_out` first.
 """
 
@@ -97,18 +97,6 @@ def warm_up(env: Mapping[str, str]) -> None:
     gc.freeze()
 
 
-def carry_out(user: int, report: socket.socket, prepare: Callable[[], Run]) -> None:
-    """Be the first process of the namespaces: start the one that does everything, and await it.
-
-    It does little, because each page that a forked interpreter touches costs a copy of it.
-    """
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
-    program = os.fork() or _become_program(prepare())
-    become_user(user)
-    kernel.drop_capabilities()
-    _await(report, program)
-
-
 def _build(run: Run) -> None:
     """Build the sandbox around the calling process, and give up every right."""
     enter_limits(run)
@@ -128,18 +116,7 @@ def _build(run: Run) -> None:
     kernel.install_filter(filter_program(deny_uncounted=not run.doors))
 
 
-def _await(report: socket.socket, program: int) -> NoReturn:
-    """Report how the program ends. Ending with it kills whatever it left behind."""
-    while True:
-        pid, status = os.wait()
-        if pid == program:
-            code = os.waitstatus_to_exitcode(status)
-            how = b'{"signal": %d}' % -code if code < 0 else b'{"exit-code": %d}' % code
-            report.send(how)
-            os._exit(0)
-
-
-def _become_program(run: Run) -> NoReturn:
+def carry_out(run: Run) -> NoReturn:
     """Build the sandbox, keep nothing but the standard streams, and run the command."""
     _build(run)
     os.setsid()
