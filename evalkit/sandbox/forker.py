@@ -115,27 +115,40 @@ def _serve(ground: Ground, channel: socket.socket) -> NoReturn:
 
 
 def _start_all(ground: Ground, channel: socket.socket) -> None:
-    keepers, own = Keepers(), os.pidfd_open(os.getpid())
+    own = os.pidfd_open(os.getpid())
+    keepers = _keepers(own)
     while True:
         told, given = _received(channel)
-        home = keeper = -1
+        forked = told.startswith(_FORK)
+        kept = (-1, -1)
         try:
-            if told.startswith(_FORK):
-                keeper, home = keepers.start(zygote.NAMESPACES)
-                kernel.enter_namespaces(home, kernel.CLONE_NEWPID)
-            pid = kernel.clone(kernel.CLONE_PARENT, ends_with=0)
+            if forked and keepers is not None:
+                kept = keepers.start(zygote.NAMESPACES)
+                kernel.enter_namespaces(kept[1], kernel.CLONE_NEWPID)
+            fresh = zygote.NAMESPACES if forked and keepers is None else 0
+            pid = kernel.clone(kernel.CLONE_PARENT | fresh, ends_with=0)
             if pid == 0:
-                _carry_out(ground, channel, told, given, home)
-            said = b"%d %d" % (pid if home < 0 else keeper, pid)
+                _carry_out(ground, channel, told, given, kept[1])
+            said = b"%d %d" % (kept[0] if kept[0] > 0 else pid, pid)
         except OSError as error:
             said = str(error).encode()
-            if home >= 0:
-                os.kill(keeper, signal.SIGKILL)
-        if home >= 0:
+            if kept[0] > 0:
+                os.kill(kept[0], signal.SIGKILL)
+        if kept[0] > 0:
             kernel.enter_namespaces(own, kernel.CLONE_NEWPID)
-        for descriptor in (*given, *((home,) if home >= 0 else ())):
+            os.close(kept[1])
+        for descriptor in given:
             os.close(descriptor)
         channel.send(said)
+
+
+def _keepers(own: int) -> Keepers | None:
+    """Return what makes keepers; None for a user, a kernel or a C library that does not let us."""
+    try:
+        kernel.enter_namespaces(own, kernel.CLONE_NEWPID)
+        return Keepers()
+    except OSError:
+        return None
 
 
 def _received(channel: socket.socket) -> tuple[bytes, array[int]]:
@@ -160,6 +173,10 @@ def _carry_out(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if told.startswith(_FORK):
+            if home < 0:
+                zygote.carry_out_as_first(
+                    ground.user, report, lambda: _run(ground, told, report, given)
+                )
             kernel.enter_namespaces(home, zygote.NAMESPACES & ~kernel.CLONE_NEWPID)
             zygote.carry_out(_run(ground, told, report, given))
         else:

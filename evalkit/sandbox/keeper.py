@@ -2,7 +2,11 @@
 
 When it is killed, so is everything in them. It runs no interpreter and needs no memory of its own:
 it shares that of the process that makes it, which is a tenth of the price of a fork. All it does is
-a chain of three calls of the C library. Read `Keepers.start` first.
+a chain of three calls of the C library: be killed with the warden, close every descriptor, sleep.
+
+A program sees it as process 1. It cannot trace, read or write it: the memory is marked as not to be
+dumped, and the keeper has capabilities that no program has. Signals from inside do nothing to a
+first process without handlers, and it has none. Read `Keepers.start` first.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ _CONTEXT = 8192
 _STACK = 16384
 _FIELDS = struct.Struct("@PPiN")  # the next one; the stack's address, flags and size
 _FIELDS_AT = struct.calcsize("@N")
-_EVERYTHING = 0x7FFFFFFF
+_ALL = 0x7FFFFFFF
 
 
 class Keepers:
@@ -34,7 +38,7 @@ class Keepers:
             OSError: the C library cannot do it.
         """
         if not hasattr(_libc(), "makecontext"):
-            raise OSError(errno.ENOSYS, "this C library has no makecontext; use one that has, glibc")
+            raise OSError(errno.ENOSYS, "this C library has no makecontext")
         self._contexts = [ctypes.create_string_buffer(_CONTEXT) for _ in range(3)]
         self._stacks = [ctypes.create_string_buffer(_STACK) for _ in range(4)]
 
@@ -43,12 +47,12 @@ class Keepers:
         libc = _libc()
         die, close, sleep = self._contexts
         self._plan(sleep, self._stacks[0], None, libc.pause)
-        self._plan(close, self._stacks[1], sleep, libc.syscall, kernel.CLOSE_RANGE, 0, _EVERYTHING, 0)
+        self._plan(close, self._stacks[1], sleep, libc.syscall, kernel.CLOSE_RANGE, 0, _ALL, 0)
         self._plan(die, self._stacks[2], close, libc.prctl, kernel.PR_SET_PDEATHSIG, 9, 0, 0)
         descriptor = ctypes.c_int()
         flags = namespaces | kernel.CLONE_VM | kernel.CLONE_PARENT | kernel.CLONE_PIDFD
-        top = ctypes.addressof(self._stacks[3]) + _STACK & ~63
-        pid = libc.clone(libc.setcontext, ctypes.c_void_p(top), flags, die, ctypes.byref(descriptor))
+        top = ctypes.c_void_p((ctypes.addressof(self._stacks[3]) + _STACK) & ~63)
+        pid = int(libc.clone(libc.setcontext, top, flags, die, ctypes.byref(descriptor)))
         if pid < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"clone: {os.strerror(number)}")

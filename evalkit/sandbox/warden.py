@@ -128,7 +128,7 @@ def _run(
         watch = _Watch(station, order, group, started, began)
         watch.until_dead()
         watch.orphans_s = _bury_children()
-        answer = watch.answer(_reported(ours, folders, order.how))
+        answer = watch.answer(_reported(ours, folders, alone=started.keeper == started.pid))
     if not order.collect or answer.code != 0:
         while folders:
             os.close(folders.pop())
@@ -274,10 +274,12 @@ class _Report:
     broken: str = "the program was not started"
 
 
-def _reported(channel: socket.socket, folders: list[int], how: str) -> _Report:
-    """Read what the child said, and the working folder, until nobody can say more."""
-    # What is no child of bubblewrap ends as our own child.
-    report, said = _Report() if how == "bubblewrap" else _Report(broken=""), b""
+def _reported(channel: socket.socket, folders: list[int], *, alone: bool) -> _Report:
+    """Read what the child said, and the working folder, until nobody can say more.
+
+    alone: the child is not the program, so it has to say how that ended.
+    """
+    report, said = _Report() if alone else _Report(broken=""), b""
     while True:
         data, descriptors, _, _ = socket.recv_fds(channel, 4096, 1)
         folders += descriptors

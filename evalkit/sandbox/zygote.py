@@ -2,9 +2,10 @@
 
 For Python no interpreter has to start, so a run costs a few milliseconds; other programs are
 executed there, which costs half of what bubblewrap takes. The promises are those of the way through
-bubblewrap. The process is the second in its namespaces: the first is a keeper (`keeper.py`), out of
-reach of the program, with which everything dies. The loopback interface stays down, which saves a tenth, and there
-are no terminals: a program that needs those needs the other way. Read `carry_out` first.
+bubblewrap. The program is the second process of its namespaces. The first is out of reach for it,
+and everything dies with it: a keeper (`keeper.py`) or, where the machine allows none, a fork that
+waits. The loopback interface stays down, which saves a tenth, and there are no terminals: a program
+that needs those needs the other way. Read `carry_out` first.
 """
 
 from __future__ import annotations
@@ -114,6 +115,27 @@ def _build(run: Run) -> None:
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.install_filter(filter_program(deny_uncounted=not run.doors))
+
+
+def carry_out_as_first(user: int, report: socket.socket, prepare: Callable[[], Run]) -> None:
+    """Be the first process of the namespaces: start the one that does everything, and await it.
+
+    It does little, because each page that a forked interpreter touches costs a copy of it.
+    """
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
+    program = os.fork()
+    if program == 0:
+        carry_out(prepare())
+    become_user(user)
+    kernel.drop_capabilities()
+    # Ending with the program kills whatever it left behind.
+    while True:
+        pid, status = os.wait()
+        if pid == program:
+            code = os.waitstatus_to_exitcode(status)
+            how = b'{"signal": %d}' % -code if code < 0 else b'{"exit-code": %d}' % code
+            report.send(how)
+            os._exit(0)
 
 
 def carry_out(run: Run) -> NoReturn:

@@ -140,6 +140,45 @@ def test_killing_it_in_mid_run_leaves_nothing_behind(victim: str) -> None:
     assert not left & {str(pid) for pid in wardens}
 
 
+REACHING = """
+import os, signal
+for number in range(1, 65):
+    try:
+        os.kill(1, number)
+    except OSError:
+        pass
+for name in ("mem", "environ", "fd", "root", "maps", "cwd"):
+    try:
+        path = "/proc/1/" + name
+        (os.listdir if name in ("fd", "root", "cwd") else open)(path)
+    except OSError:
+        continue
+    print("reached", name)
+for line in open("/proc/1/mountinfo"):
+    print(*[word for word in (HIDDEN,) if word in line])
+print(os.getpid(), flush=True)
+os._exit(7)
+"""
+
+
+def test_the_first_process_of_a_sandbox_cannot_be_reached_from_inside() -> None:
+    async def reach() -> Ran:
+        sandbox = await open_process_sandbox()
+        text = REACHING.replace("HIDDEN", repr(str(ROOT)))
+        try:
+            return await sandbox.run(
+                Command(("python3", "p.py"), {"p.py": text.encode()}), Limits()
+            )
+        finally:
+            await sandbox.aclose()
+
+    ran = anyio.run(reach)
+    assert (ran.ending, ran.code) == (Ending.EXIT, 7), ran
+    assert b"reached" not in ran.stdout
+    assert str(ROOT).encode() not in ran.stdout
+    assert ran.stdout.split()[0] == b"2", ran.stdout
+
+
 def test_closing_it_leaves_no_process_and_no_file() -> None:
     before = descendants(os.getpid())
     anyio.run(open_and_close)
