@@ -113,8 +113,6 @@ def main() -> None:
     while True:
         problem, calls, said = receive_raw(read).split(b"\n", 2)
         job = _compiled(problem)
-        # The same on every run: tests that draw their cases must not decide by luck.
-        random.seed(job["name"])
         if not said:
             _rehearse(job, write)
         elif not _judge(job, json.loads(calls), said, read, write):
@@ -176,6 +174,8 @@ def _test(job: Any, candidate: Candidate, write: Any) -> bool:
 
 
 def _run(job: Any, candidate: Any) -> None:
+    # The same on every run: tests that draw their cases must not decide by luck.
+    random.seed(job["name"])
     scope: dict[str, Any] = {"__name__": "tests"}
     exec(job["setup"], scope)
     scope[job["name"]] = scope["candidate"] = candidate

@@ -54,8 +54,10 @@ class Group:
 
     @property
     def doors(self) -> tuple[str, ...]:
-        """The files that lead into the group, for `enter`."""
-        return tuple(f"{folder}/cgroup.procs" for folder in set(self.folders.values()))
+        """The files that lead into the group, for `enter`, by a process of one thread."""
+        # Version 1 can move a single thread without stopping the forks of the whole machine.
+        name = "tasks" if self.version == 1 else "cgroup.procs"
+        return tuple(f"{folder}/{name}" for folder in set(self.folders.values()))
 
     def processes(self) -> list[int]:
         """Return what runs in it."""

@@ -102,6 +102,8 @@ def open_forker(ground: Ground, closed: socket.socket, *, counted: bool) -> Fork
     os.close(nothing)
     # Keepers, and programs until they are built, have the same: no signal may lead into Python.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # For all that is forked from here, and this has no use for them either.
+    kernel.forgo_capabilities()
     if counted:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers wait for nobody
     _serve(ground, theirs)

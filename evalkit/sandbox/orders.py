@@ -1,4 +1,4 @@
-"""What evalkit tells a warden, and what a warden answers: JSON messages and open descriptors.
+"""What evalkit tells a warden, and what a warden answers: messages and open descriptors.
 
 A bundle, the untrusted part (argv, environment, files), travels as a file in memory that only the
 sandbox's own process reads, so that a warden's memory never holds anything of a program it ran.
@@ -6,7 +6,6 @@ sandbox's own process reads, so that a warden's memory never holds anything of a
 
 from __future__ import annotations
 
-import json
 import marshal
 import os
 import socket
@@ -18,6 +17,8 @@ from evalkit.execution import Command
 from evalkit.sandbox.mounts import View
 
 MAX_MESSAGE = 1 << 16
+# A form of `marshal` in which a dict begins with a brace.
+_PLAIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,11 @@ class Bundle:
 
 def send(channel: socket.socket, message: Any, descriptors: tuple[int, ...] = ()) -> None:
     """Send one message of this file."""
-    socket.send_fds(channel, [json.dumps(asdict(message)).encode()], list(descriptors))
+    flat = not isinstance(message, Setup)
+    fields = (
+        {name: getattr(message, name) for name in message.__slots__} if flat else asdict(message)
+    )
+    socket.send_fds(channel, [marshal.dumps(fields, _PLAIN)], list(descriptors))
 
 
 def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
@@ -95,7 +100,7 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     for descriptor in descriptors:
         # They come without it, and what inherits them is not trusted.
         os.set_inheritable(descriptor, False)
-    return (json.loads(data) if data else None), list(descriptors)
+    return (marshal.loads(data) if data else None), list(descriptors)
 
 
 def pack(command: Command) -> int:

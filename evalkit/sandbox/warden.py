@@ -151,6 +151,7 @@ class _Watch:
         self._began = began
         self._reasons: set[Ending] = set()
         self._status = 0
+        self._used_s = 0.0  # of processor time, at the last look
         self.orphans_s = 0.0
         self._rusage_s = 0.0
         self._ended = began
@@ -196,7 +197,7 @@ class _Watch:
         if ending is None:
             ending = Ending.EXIT if killed is None else Ending.SIGNAL
         return Answer(
-            ending=ending,
+            ending=ending.value,
             code=code if killed is None else None,
             signal=killed,
             cpu_s=cpu_s,
@@ -210,7 +211,7 @@ class _Watch:
         if self._reasons or self.gone:
             return _PARENT_CHECK_S
         wall_s = self._clock_left_s()
-        cpu_s = (self._order.cpu_s - self._usage.cpu_s()) / (os.cpu_count() or 1)
+        cpu_s = (self._order.cpu_s - self._used_s) / (os.cpu_count() or 1)
         look_s = min(wall_s, cpu_s, self._usage.patience_s, _PARENT_CHECK_S)
         return max(_SHORTEST_LOOK_S, look_s)
 
@@ -239,7 +240,8 @@ class _Watch:
         if os.getppid() != self._station.parent:
             self.gone = True
             self._kill(None)
-        if self._usage.cpu_s() >= self._order.cpu_s:
+        self._used_s = self._usage.cpu_s()
+        if self._used_s >= self._order.cpu_s:
             self._kill(Ending.CPU_TIME)
         if self._clock_left_s() <= 0:
             self._kill(Ending.WALL_TIME)

@@ -110,7 +110,6 @@ def _build(run: Run) -> None:
     kernel.mount("proc", f"{root}/proc", "proc", flags)
     kernel.mount("none", root, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags)
     kernel.change_root(root)
-    kernel.forgo_capabilities()
     become_user(run.user)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
