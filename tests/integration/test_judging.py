@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,26 @@ async def test_every_outcome_is_told_apart(completion: str, outcome: Outcome) ->
     allowed = {outcome, Outcome.CRASHED} if outcome is Outcome.MEMORY else {outcome}
     assert verdict.outcome in allowed, verdict
     assert verdict.index == 3
+
+
+async def test_a_sample_leaves_nothing_to_the_next_one_in_the_same_checker() -> None:
+    tests = (
+        "state = [3, 4]\n"
+        "def check(candidate):\n"
+        "    assert candidate(state) == 7\n"
+        "    assert state == [3, 4]\n"
+        "    state.append(len(state))\n"
+    )
+    deep = "    out = []\n    for _ in range(150): out = [out]\n    return out\n"
+    problem = replace(targets("python")[0], tests={"check": tests})
+    completions = [SOLUTION, deep, SOLUTION, "    values.clear()\n    return 0\n", SOLUTION]
+    async with judging_in("process") as judge:
+        outcomes = [
+            (await judge.judge(problem, Sample(problem.task_id, i, text), Limits())).outcome
+            for i, text in enumerate(completions)
+        ]
+    good, bad = Outcome.PASSED, Outcome.WRONG
+    assert outcomes == [good, bad, good, bad, good]
 
 
 async def test_no_hack_is_accepted_and_every_solution_is() -> None:
