@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -76,19 +77,31 @@ def test_no_process_holds_more_memory_than_promised() -> None:
     assert peak_kb / 2**20 < _LIMIT_GB
 
 
+needs_spark = pytest.mark.skipif(
+    find_spec("pyspark") is None or not (shutil.which("java") or "JAVA_HOME" in os.environ),
+    reason="needs pyspark and Java",
+)
+
+
+@needs_spark
 @pytest.mark.slow
-def test_spark_gives_the_same_twice_and_after_being_killed(root: Path, digest: str) -> None:
-    pytest.importorskip("pyspark")
-    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-        pytest.skip("no Java")
-    assert _digest(root, "spark", *_SPARK) == digest
-    assert (root / "spark" / "ledger.json").read_text() == (
-        root / "first" / "ledger.json"
-    ).read_text()
-    assert _digest(root, "spark-again", *_SPARK) == digest
+@pytest.mark.parametrize("out", ["spark", "spark-again"])
+def test_spark_gives_the_same_shards_and_ledger(root: Path, digest: str, out: str) -> None:
+    assert _digest(root, out, *_SPARK) == digest
+    ledgers = [(root / folder / "ledger.json").read_text() for folder in ("first", out)]
+    assert ledgers[0] == ledgers[1]
+
+
+@needs_spark
+@pytest.mark.slow
+def test_a_killed_spark_run_ends_with_the_same(root: Path, digest: str) -> None:
     _kill_often(root, "spark-killed", _SPARK, kills=3, within_s=30)
     assert _digest(root, "spark-killed", *_SPARK) == digest
-    # What one engine left, the other finishes.
+
+
+@needs_spark
+@pytest.mark.slow
+def test_what_one_engine_left_the_other_finishes(root: Path, digest: str) -> None:
     _kill_often(root, "mixed", _SPARK, kills=1, within_s=30)
     assert _digest(root, "mixed", "--workers", "2") == digest
 
