@@ -52,6 +52,7 @@ class Offline(_Table):
 
     needed: bool
     k: Annotated[int, Field(ge=1)]
+    tasks: Annotated[int, Field(ge=1)]
     margin: Share
 
 

@@ -97,6 +97,8 @@ def _offline(seen: Evidence) -> Finding:
     )
     if change.high < -rules.margin:
         return Finding("pass@k", State.BROKEN, told)
+    if found.tasks < rules.tasks:
+        return Finding("pass@k", State.MISSING, f"{told}; it takes {rules.tasks} tasks")
     return Finding("pass@k", _passed(found.non_inferior(rules.margin)), told)
 
 

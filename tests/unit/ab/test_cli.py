@@ -121,7 +121,7 @@ def test_lines_that_are_no_events_are_told_and_the_others_kept(
 
 
 def evals(folder: str, passed: int) -> str:
-    rows = {f"t{n}": {"passed": int(n < passed), "failed": int(n >= passed)} for n in range(50)}
+    rows = {f"t{n}": {"passed": int(n < passed), "failed": int(n >= passed)} for n in range(100)}
     Path(folder).mkdir()
     Path(folder, "report.json").write_text(
         json.dumps({"benchmark": "web", "languages": {"html": {"by_task": rows}}})
@@ -180,7 +180,7 @@ def test_a_watch_ends_with_a_rollback_or_at_the_top(capsys: pytest.CaptureFixtur
     capsys.readouterr()
     assert told(capsys, "decisions") == []
     assert main(["ab", *asked]) == 5
-    assert "pass@1 -0.600" in capsys.readouterr().out
+    assert "pass@1 -0.300" in capsys.readouterr().out
     assert told(capsys, "flags", "show", "model")["rollout"]["share"] == 0
     run(capsys, "flags", "set", "model", "--share", "none", "--default", "new", "--why", "all")
     asked[-2:] = ["good", "good"]

@@ -86,6 +86,8 @@ def test_nobody_gets_a_candidate_without_pass_at_k(store: Counted, tmp_path: Pat
     assert look(store, None).judgement.verdict is Verdict.HOLD
     good = look(store, runs(tmp_path, 0.6, 0.6))
     assert good.judgement.verdict is Verdict.PROMOTE
+    few = look(store, runs(tmp_path, 0.6, 0.6, tasks=99)).judgement
+    assert (few.verdict, states(few)["pass@k"]) == (Verdict.HOLD, State.MISSING)
     bad = look(store, runs(tmp_path, 0.6, 0.4)).judgement
     assert (bad.verdict, states(bad)["pass@k"]) == (Verdict.HOLD, State.BROKEN)
 
