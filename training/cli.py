@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
 from tabwright.errors import ConfigError, MissingExtra
@@ -69,6 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--name", required=True, help="the model id that clients see")
     verb.set_defaults(run=_export)
 
+    verb = verbs.add_parser("tokenizer", help="characters a token holds, by language",
+                            epilog="example: tabwright train tokenizer --run data/run")  # fmt: skip
+    verb.add_argument("--run", type=Path, required=True, dest="folder")
+    verb.add_argument("--prose", type=Path, default=Path(sysconfig.get_path("purelib")),
+                      help="texts that the other vocabulary is learnt from")  # fmt: skip
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=_tokenizer)
+
     verb = verbs.add_parser("holes", help="cut single-line holes out of held-out files",
                             epilog="example: tabwright train holes --data data/run/shards "
                             "--count 500 --out data/holes.jsonl")  # fmt: skip
@@ -100,6 +109,20 @@ def _export(args: argparse.Namespace) -> int:
 
     artifact = export_artifact(args.checkpoint, args.data, args.out, name=args.name)
     print(json.dumps({"out": str(args.out), "name": artifact.name, "digest": artifact.digest}))
+    return 0
+
+
+def _tokenizer(args: argparse.Namespace) -> int:
+    from training.data.run import read_run
+    from training.fertility import fertility
+
+    rows = fertility(read_run(args.folder), args.prose)
+    if args.json:
+        print(json.dumps([row._asdict() for row in rows]))
+        return 0
+    print(f"{'language':<16} {'characters':>12} {'a token':>8} {'of prose':>9}")
+    for row in rows:
+        print(f"{row.language:<16} {row.characters:>12,} {row.own:>8.2f} {row.prose:>9.2f}")
     return 0
 
 
