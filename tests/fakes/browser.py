@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 PROGRAMS = ("chromium-headless-shell", "chromium")
 WIDTHS = {"wide": 1280, "narrow": 390}
@@ -32,6 +33,13 @@ def browser() -> Iterator[Browser]:
             yield running
         finally:
             running.close()
+
+
+def reads(place: Locator, text: str | re.Pattern[str]) -> None:
+    """Wait until `place` has this text. A function in the page would be refused by its policy."""
+    from playwright.sync_api import expect
+
+    expect(place).to_have_text(text, timeout=PATIENCE_MS)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from ab.flags import Arm, Flag, Rollout
 from ab.store import Decision
 from ab.stores.registry import open_store
 from tabwright.artifact import ModelArtifact
-from tests.fakes.browser import WIDTHS, browser, page
+from tests.fakes.browser import WIDTHS, browser, page, reads
 from tests.fakes.live_gateway import LiveGateway, live_gateway
 from tests.fakes.team import work
 
@@ -204,9 +205,7 @@ def test_the_live_page_counts_while_it_is_looked_at(seen: Seen, chromium: Browse
         for number in range(20):
             body = {"prefix": f"live {number}", "suffix": "\n", "stream": False}
             httpx.post(seen.live.url + "/v1/suggestions", json=body)
-        tab.wait_for_function(
-            "parseFloat(document.querySelector(\"[data-tile='first token p50']\").textContent) >= 0"
-        )
+        reads(tab.locator("[data-tile='first token p50']"), re.compile(r"^[\d.]+ ms$"))
         tab.locator(".line.one").first.wait_for(state="attached")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from server.keys_cli import main as keys_command
 from tabwright.artifact import ModelArtifact
-from tests.fakes.browser import browser, page
+from tests.fakes.browser import browser, page, reads
 from tests.fakes.live_gateway import LiveGateway, live_gateway
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ class Playground:
         self.code.press_sequentially(text)
 
     def wait_ghost(self, text: str) -> None:
-        self.page.wait_for_function(
-            "text => document.querySelector('[data-ghost]').textContent === text", arg=text
-        )
+        reads(self.ghost, text)
 
     def fact(self, name: str) -> str:
         return self.page.locator(f"[data-fact='{name}']").inner_text()
