@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.repository.sources import PACKAGES, ROOT, modules, normal, python_files
 
 HEAVY = {"torch", "transformers", "openvino", "openvino_genai", "tritonclient", "redis", "locust"}
-ON_USE = {"ab.stores.redis", "ab.simulation"}  # imported when they are asked for
+ON_USE = {"ab.stores.redis", "ab.many", "ab.simulation"}  # imported when they are asked for
 WEB = {"fastapi", "starlette", "uvicorn"}
 
 
