@@ -52,7 +52,7 @@ TAGS = {
     "unparsable": "its grammar cannot read it",
     "repaired": "its bytes were no UTF-8; read as Windows-1252",
     "few_comments": "hardly any comments",
-    "licence_conflict": "its header, its repository and its source state different licences",
+    "licence_conflict": "its header states another licence than its repository",
 }
 # These tell, and drop nothing unless the configuration says so.
 INFORMATIVE = ("repaired", "few_comments", "licence_conflict")

@@ -1,6 +1,6 @@
 """Licence names: which are permissive, and what a package's metadata says.
 
-Headers and LICENSE files are read by `taggers/licence.py`; this file only knows names.
+The texts of LICENSE files are told apart by `licence_texts.py`; this file only knows names.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _CLASSIFIERS = {
     "Zope Public License": "ZPL",
     "Historical Permission Notice and Disclaimer (HPND)": "HPND",
 }
+_SPDX = re.compile(r"SPDX-License-Identifier:\s*([^\n*]+)")
+_HEAD = 2000
 _PERMISSIVE = re.compile(
     r"^(mit(-cmu|-0)?|bsd.*|new bsd.*|modified bsd.*|[23]-clause bsd.*|apache.*|psf-2\.0|"
     r"python-2\.0.*|isc.*|0bsd|unlicense|zlib|zpl.*|hpnd|cc0-1\.0|bsl-1\.0|wtfpl|x11|"
@@ -34,6 +36,12 @@ def is_permissive(expression: str) -> bool:
         for c in choices
         if c.strip()
     )
+
+
+def header_licence(text: str) -> str:
+    """Read the SPDX expression of a file's head, "" without one."""
+    found = _SPDX.search(text[:_HEAD])
+    return found[1].strip().rstrip("*/-> ").strip() if found else ""
 
 
 def package_licence(package: Distribution) -> str:

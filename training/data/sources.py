@@ -25,10 +25,10 @@ from training.data.config import (
     StdlibSource,
     TableSource,
 )
+from training.data.ignoring import walk_unmanaged
+from training.data.licence_texts import UNRECOGNISED, nearest
 from training.data.licences import package_licence
 from training.data.tables import list_table, read_table
-
-_NEVER = frozenset({".git", ".hg", ".svn", "__pycache__"})
 
 
 class File(NamedTuple):
@@ -85,7 +85,8 @@ def read_part(config: DataConfig, part: Part) -> Iterator[Raw]:
     source = next(s for s in config.source if s.name == part.source)
     if isinstance(source, TableSource):
         for row in read_table(source, part.table, part.groups):
-            yield Raw(row.content, row.path, row.repo, row.licence, source.held_out, row.language)
+            origin = (row.path, row.repo, row.licence, source.held_out)
+            yield Raw(row.content, *origin, row.language, row.problem)
         return
     for file in part.files:
         held_out = source.held_out or file.held_out
@@ -127,9 +128,17 @@ def _files(source: Source) -> Iterator[File]:
             for file in _as_files(root, walk(root), source.name, source.licence):
                 inner = "/".join(file.path.split("/")[:depth]) if depth else ""
                 repo = f"{source.name}/{inner}" if inner else source.name
-                yield file._replace(repo=repo, path=file.path[len(inner) :].lstrip("/"))
+                licence = _licence_of(Path(file.file).parent, root, source.licence)
+                path = file.path[len(inner) :].lstrip("/")
+                yield file._replace(repo=repo, path=path, licence=licence)
         case _:
             raise AssertionError(source)
+
+
+def _licence_of(folder: Path, root: Path, configured: str) -> str:
+    """Take the nearest licence file; one of unknown text does not undo what is configured."""
+    found = nearest(folder, root)
+    return configured if configured and found == UNRECOGNISED else found or configured
 
 
 def _packages(source: PackagesSource) -> Iterator[File]:
@@ -163,18 +172,13 @@ def walk(root: Path) -> Iterator[Path]:
     """Every regular file below `root` that git would not ignore, in order of their paths.
 
     Symbolic links are not followed, so loops end. In a git checkout git itself says what is
-    ignored; elsewhere only version control's own folders and byte code are left out.
+    ignored; elsewhere the .gitignore files on the way do.
     """
     listed = _listed_by_git(root)
     if listed is not None:
         yield from (p for p in sorted(listed) if p.is_file() and not p.is_symlink())
         return
-    for folder, folders, names in os.walk(root, followlinks=False):
-        folders[:] = sorted(f for f in folders if f not in _NEVER)
-        for name in sorted(names):
-            path = Path(folder) / name
-            if not path.is_symlink() and path.is_file():
-                yield path
+    yield from walk_unmanaged(root)
 
 
 def _listed_by_git(root: Path) -> list[Path] | None:

@@ -11,12 +11,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tabwright.errors import ConfigError
 from training.data.config import TableSource
 
-_JSONL_MB = 64
+# A longer line is a file of more bytes than any that is kept, and is not held in memory.
+_MAX_LINE = 16 << 20
+_PIECE = 1 << 20
+_BATCH = 64
 _COLUMNS = {
     "content": ("content", "text", "code"),
     "path": ("max_stars_repo_path", "path", "file_path", "filename"),
@@ -34,6 +38,7 @@ class Row(NamedTuple):
     repo: str
     licence: str
     language: str
+    problem: str = ""
 
 
 def list_table(source: TableSource, size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -49,7 +54,12 @@ def list_table(source: TableSource, size: int) -> Iterator[tuple[str, tuple[int,
     for name in names:
         if str(name).endswith(".parquet"):
             with filesystem.open(name, "rb") as file:
-                yield from _row_groups(str(name), pq.ParquetFile(file).metadata, size)
+                try:
+                    metadata = pq.ParquetFile(file).metadata
+                except (pa.ArrowException, OSError):
+                    yield str(name), ()
+                    continue
+                yield from _row_groups(str(name), metadata, size)
         else:
             yield from _line_ranges(filesystem, str(name), size)
 
@@ -74,7 +84,7 @@ def _line_ranges(filesystem: Any, name: str, size: int) -> Iterator[tuple[str, t
         total = filesystem.size(name)
         while start < total:
             file.seek(min(start + size, total))
-            file.readline()
+            _skip_line(file)
             end = min(file.tell(), total)
             yield name, (start, end)
             start = end
@@ -89,26 +99,62 @@ def read_table(source: TableSource, name: str, groups: tuple[int, ...]) -> Itera
     filesystem, _ = fsspec.core.url_to_fs(name)
     with filesystem.open(name, "rb") as file:
         if name.endswith(".parquet"):
-            table = pq.ParquetFile(file)
-            chosen = _choose(source, table.schema_arrow.names)
-            for group in groups:
-                rows = table.read_row_group(group, columns=list(chosen.values())).to_pylist()
-                for row in rows:
-                    yield _row(source, chosen, row)
+            yield from _parquet_rows(source, file, groups, name)
+        else:
+            yield from _json_rows(source, file, groups, name)
+
+
+def _parquet_rows(
+    source: TableSource, file: Any, groups: tuple[int, ...], name: str
+) -> Iterator[Row]:
+    try:
+        table = pq.ParquetFile(file)
+    except (pa.ArrowException, OSError):
+        yield Row(None, name, source.name, "", "", "no Parquet")
+        return
+    chosen = _choose(source, table.schema_arrow.names)
+    for group in groups:
+        try:
+            batches = table.iter_batches(_BATCH, [group], columns=list(chosen.values()))
+            for batch in batches:
+                yield from (_row(source, chosen, row) for row in batch.to_pylist())
+        except (pa.ArrowException, OSError):
+            yield Row(None, f"{name}@{group}", source.name, "", "", "damaged row group")
+
+
+def _json_rows(source: TableSource, file: Any, groups: tuple[int, ...], name: str) -> Iterator[Row]:
+    file.seek(groups[0])
+    chosen: dict[str, str] = {}
+    while file.tell() < groups[1]:
+        start = file.tell()
+        line = file.readline(_MAX_LINE)
+        if len(line) == _MAX_LINE and not line.endswith(b"\n"):
+            _skip_line(file)
+            problem = f"{file.tell() - start - 1} bytes"
+        elif not line.strip():
+            continue
+        else:
+            row, problem = _parsed(line)
+            if row is not None:
+                chosen = chosen or _choose(source, list(row))
+                yield _row(source, chosen, row)
+                continue
+        yield Row(None, f"{name}@{start}", source.name, "", "", problem)
+
+
+def _parsed(line: bytes) -> tuple[dict[str, Any] | None, str]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None, "no JSON"
+    return (row, "") if isinstance(row, dict) else (None, "no object")
+
+
+def _skip_line(file: Any) -> None:
+    """Go behind the end of the line in pieces, however long it is."""
+    while piece := file.readline(_PIECE):
+        if piece.endswith(b"\n"):
             return
-        file.seek(groups[0])
-        chosen = {}
-        while file.tell() < groups[1]:
-            line = file.readline()
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError:
-                yield Row(None, f"{name}@{file.tell() - len(line)}", source.name, "", "")
-                continue
-            chosen = chosen or _choose(source, list(row))
-            yield _row(source, chosen, row)
 
 
 def _choose(source: TableSource, columns: list[str]) -> dict[str, str]:
@@ -135,11 +181,12 @@ def _row(source: TableSource, chosen: Mapping[str, str], row: Mapping[str, Any])
 
     content = row.get(chosen["content"])
     if isinstance(content, str):
-        content = content.encode("utf-8", "surrogatepass")
+        content = content.encode("utf-8", "replace")
     return Row(
         content if isinstance(content, bytes) else None,
         text("path"),
         text("repo") or source.name,
         text("licence") or source.licence,
         text("language"),
+        "" if isinstance(content, bytes) else "no text in its row",
     )

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tabwright.languages import OTHER_LANGUAGE, languages
 from training.data.config import DataConfig
 from training.data.document import SCHEMA, Document, Tag, key
+from training.data.licences import header_licence
 from training.data.reading import read_text
 from training.data.run import Run, whole
 from training.data.sources import Raw, read_part
@@ -66,7 +67,7 @@ def _row(
         "source": document.source,
         "repo": document.repo,
         "path": document.path,
-        "licence": document.licence,
+        "licence": header_licence(document.text) or document.licence,
         "language": document.language,
         "held_out": document.held_out,
         "bytes": len(raw.content or b""),

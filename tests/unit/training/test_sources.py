@@ -1,0 +1,115 @@
+"""Does a folder give what git would, under the licence that is nearest?"""
+
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+
+import pytest
+
+from training.data.config import DataConfig, FolderSource, StdlibSource, TableSource
+from training.data.document import Document
+from training.data.licence_texts import UNRECOGNISED, recognise
+from training.data.sources import list_parts, read_part, walk
+from training.data.taggers.licence import prepare
+
+_MIT = """Permission is hereby granted, free of charge, to anybody, to deal in it without
+restriction. The above and this permission notice shall be included in all copies."""
+_GPL = "GNU GENERAL PUBLIC LICENSE\n   Version 3, 29 June 2007\n"
+
+
+def _write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def test_gitignore_files_count_without_git_and_the_nearest_decides(tmp_path: Path) -> None:
+    _write(tmp_path, {
+        ".gitignore": "*.log\nbuild/\n/only_here.py\n", "a.py": "", "a.log": "", "only_here.py": "",
+        "build/b.py": "", "inner/only_here.py": "", "inner/.gitignore": "!kept.log\nb.py\n",
+        "inner/kept.log": "", "inner/b.py": "", "inner/deep/build/c.py": "", "__pycache__/c.py": "",
+    })  # fmt: skip
+    (tmp_path / "inner" / "loop").symlink_to(tmp_path)
+    found = [p.relative_to(tmp_path).as_posix() for p in walk(tmp_path)]
+    assert found == [
+        ".gitignore", "a.py", "inner/.gitignore", "inner/kept.log", "inner/only_here.py",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (_MIT, "MIT"),
+        (_GPL, "GPL-3.0"),
+        ("Apache License\n   Version 2.0, January 2004", "Apache-2.0"),
+        ("Mozilla Public License Version 2.0", "MPL-2.0"),
+        ("Redistribution and use in source and binary forms are fine.", "BSD-2-Clause"),
+        ("Redistribution and use in source and binary forms. Neither the name", "BSD-3-Clause"),
+        ("GNU LESSER GENERAL PUBLIC LICENSE Version 2.1", "LGPL-2.1"),
+        ("GNU AFFERO GENERAL PUBLIC LICENSE\nVersion 3", "AGPL-3.0"),
+        ("CC0 1.0 Universal", "CC0-1.0"),
+        ("All rights reserved. Nobody may do anything.", UNRECOGNISED),
+    ],
+)
+def test_licence_texts_are_told_apart(text: str, name: str) -> None:
+    assert recognise(text) == name
+
+
+def _licences(root: Path, configured: str) -> dict[str, str]:
+    source = FolderSource(kind="folder", name="here", folder=root, licence=configured)
+    parts = list_parts(DataConfig(source=(source,)))
+    return {f.path: f.licence for part in parts for f in part.files if f.path.endswith(".py")}
+
+
+def test_the_nearest_licence_file_wins(tmp_path: Path) -> None:
+    _write(tmp_path, {
+        "LICENSE": _MIT, "a.py": "", "deep/er/b.py": "", "vendor/COPYING": _GPL, "vendor/c.py": "",
+        "own/LICENSE.txt": "All rights reserved.", "own/d.py": "",
+        "both/LICENSE-MIT": _MIT, "both/LICENSE-APACHE": "Apache License Version 2.0",
+        "both/e.py": "", "code/license.py": "", "code/f.py": "",
+    })  # fmt: skip
+    found = _licences(tmp_path, "")
+    assert found == {
+        "a.py": "MIT", "deep/er/b.py": "MIT", "vendor/c.py": "GPL-3.0", "own/d.py": UNRECOGNISED,
+        "both/e.py": "Apache-2.0 OR MIT", "code/license.py": "MIT", "code/f.py": "MIT",
+    }  # fmt: skip
+    assert _licences(tmp_path, "LicenseRef-ours")["own/d.py"] == "LicenseRef-ours"
+    assert _licences(tmp_path, "LicenseRef-ours")["vendor/c.py"] == "GPL-3.0"
+
+
+def test_a_header_wins_over_the_repository_and_the_conflict_is_noted() -> None:
+    tagger = prepare(DataConfig(source=(StdlibSource(kind="stdlib"),)))
+    text = "# SPDX-License-Identifier: {}\nx = 1\n"
+    free = Document(text.format("MIT"), "a.py", "r", "s", "GPL-3.0", "python")
+    assert [t.name for t in tagger(free)] == ["licence_conflict"]
+    held = Document(text.format("GPL-3.0-only"), "a.py", "r", "s", "MIT", "python")
+    assert [t.name for t in tagger(held)] == ["licence", "licence_conflict"]
+
+
+def test_a_line_without_end_is_counted_and_never_read_whole(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    row = json.dumps({"content": "x = 1\n", "path": "a.py", "repo_name": "r"})
+    with file.open("w") as stream:
+        stream.write(f"{row}\n[1]\nno json\n")
+        stream.truncate(300 << 20)  # a hole of NUL bytes, one line
+        stream.seek(300 << 20)
+        stream.write(f"\n{row}\n")
+    config = DataConfig(source=(TableSource(kind="table", name="t", files=str(file)),))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows = [raw for part in list_parts(config) for raw in read_part(config, part)]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+    assert [raw.content is not None for raw in rows] == [True, False, False, False, True]
+    hole = (300 << 20) - len(f"{row}\n[1]\nno json\n")
+    assert [raw.problem for raw in rows[1:4]] == ["no object", "no JSON", f"{hole} bytes"]
+
+
+def test_a_damaged_table_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1 and nothing of it")
+    files = str(tmp_path / "rows.parquet")
+    config = DataConfig(source=(TableSource(kind="table", name="t", files=files),))
+    (part,) = list_parts(config)
+    (raw,) = read_part(config, part)
+    assert raw.content is None
+    assert raw.problem == "no Parquet"
