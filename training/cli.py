@@ -9,11 +9,10 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from tabwright.cli import EXTRA_OF
 from tabwright.errors import ConfigError, MissingExtra
 from training.config import load_config
 from training.data.cli import add_verbs
-
-_OF_DATA = ("duckdb", "fsspec", "pyarrow", "tree_sitter_language_pack")
 
 
 def main(argv: list[str]) -> int:
@@ -33,7 +32,8 @@ def main(argv: list[str]) -> int:
 
 
 def _extra(module: str) -> str:
-    return "data" if module.split(".")[0] in _OF_DATA else "train"
+    extra = EXTRA_OF.get(module.split(".")[0], "train")
+    return extra if extra in ("data", "spark") else "train"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from tabwright.errors import ConfigError
 from tabwright.tokenizer import Tokenizer
 from training.data.cleaning import STEP as CLEAN
+from training.data.packing import TOKENIZER
 from training.data.run import Run
-from training.data.shards import TOKENIZER
 from training.tokenizer import train_tokenizer
 
 _PROSE = (".rst", ".md", ".txt")

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tabwright.tokenizer import Tokenizer
-from training.data.document import HELD_OUT
-from training.data.shards import open_shards
+from training.data.shards import HELD_OUT, open_shards
 
 _MIN_ANSWER, _MAX_ANSWER = 4, 80
 _LINES_BEFORE, _LINES_AFTER = 60, 20

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tabwright.fim import FAMILIES
 from training.data.cleaning import STEP
-from training.data.document import TRAIN
 from training.data.run import Run
+from training.data.shards import TRAIN
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, target: Path) -> None:

@@ -32,9 +32,8 @@ from tabwright.fim import FimFormat
 from tabwright.tokenizer import Tokenizer
 from training.checkpoint import latest_checkpoint, prune_checkpoints, save_checkpoint
 from training.config import TrainConfig, load_config
-from training.data.document import HELD_OUT, TRAIN
 from training.data.infill import Infilling
-from training.data.shards import open_shards, read_manifest
+from training.data.shards import HELD_OUT, TRAIN, open_shards, read_manifest
 from training.loader import IGNORE, Loader
 from training.model import build_model
 from training.optimizer import Optimizer, rate_share

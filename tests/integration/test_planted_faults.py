@@ -15,8 +15,7 @@ import numpy as np
 
 from tabwright.tokenizer import Tokenizer
 from tests.unit.training.private_values import Labelled, positives
-from training.data.document import TRAIN
-from training.data.shards import open_shards
+from training.data.shards import TRAIN, open_shards
 
 _SPARSE_BYTES = 2 << 30
 _RANDOM = random.Random(11)

@@ -11,10 +11,11 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.data.document import HELD_OUT, TRAIN, key
+from training.data.document import key
 from training.data.keeping import FATES
 from training.data.privacy.anonymise import anonymise
 from training.data.run import Run, whole
+from training.data.shards import HELD_OUT, TRAIN
 from training.data.tagging import documents
 
 STEP = "clean"

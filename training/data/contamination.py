@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from training.data.benchmarks import Task, task_of
 from training.data.cleaning import STEP as CLEAN
-from training.data.document import TRAIN
 from training.data.run import Run
+from training.data.shards import TRAIN
 from training.data.taggers.contamination import TAG
 from training.data.tagging import STEP as DOCUMENTS
 

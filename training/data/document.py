@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-# The two sides: held-out documents are for measures, training never sees them.
-TRAIN, HELD_OUT = "train", "held_out"
 # A document's key is its part's number and its row in it: the order of the sources.
 ROW_BITS = 20
 

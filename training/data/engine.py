@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tabwright.errors import ConfigError, MissingExtra
-from training.data.run import Run
+
+if TYPE_CHECKING:  # it needs the `data` extra, and the command's help does not
+    from training.data.run import Run
 
 # name -> where its opener is; `open_engine(master, workers)` returns a context manager.
 ENGINES = {

@@ -14,8 +14,9 @@ from training.data.dedup import EDGES
 from training.data.document import part_of
 from training.data.keeping import FATES
 from training.data.minhash import jaccard
+from training.data.packing import SHARDS
 from training.data.run import Run
-from training.data.shards import SHARDS, SPLITS
+from training.data.shards import SPLITS
 from training.data.signing import SHINGLES
 from training.data.tagging import STEP as DOCUMENTS
 

@@ -22,9 +22,9 @@ from training.data.cleaning import replaced
 from training.data.engine import DataEngine
 from training.data.keeping import EXACT_DUPLICATE, FATES, NEAR_DUPLICATE
 from training.data.ledger_page import render
+from training.data.packing import SHARDS
 from training.data.privacy.anonymise import anonymise
 from training.data.run import Run, whole
-from training.data.shards import SHARDS
 from training.data.taggers.contamination import TAG
 from training.data.tagging import STEP as DOCUMENTS
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from training.data import cleaning, keeping, ledger, shards, signing, tagging
+from training.data import cleaning, keeping, ledger, packing, signing, tagging
 from training.data.dedup import deduplicate
 from training.data.engine import DataEngine, Step
 from training.data.run import Run, whole
@@ -35,15 +35,15 @@ def build(engine: DataEngine, run: Run) -> dict[str, Any]:
     keeping.decide(engine, run)
     engine.map(Step(cleaning.STEP, cleaning.clean_part), run, parts)
     _vocabulary(run)
-    engine.map(Step(shards.STEP, shards.write_part), run, parts)
-    manifest = shards.publish(run)
+    engine.map(Step(packing.STEP, packing.write_part), run, parts)
+    manifest = packing.publish(run)
     if not (run.folder / ledger.FILE).exists():
         ledger.write_ledger(engine, run)
     return manifest
 
 
 def _vocabulary(run: Run) -> None:
-    target = run.folder / shards.TOKENIZER
+    target = run.folder / packing.TOKENIZER
     if target.exists():
         return
     with whole(target) as partial:

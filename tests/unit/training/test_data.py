@@ -18,14 +18,14 @@ from tabwright.fim import FimFormat
 from tabwright.tokenizer import Tokenizer
 from training.config import load_config
 from training.data.config import DataConfig, StdlibSource, read_config
-from training.data.document import TRAIN, Document
+from training.data.document import Document
 from training.data.engines.local import open_engine
 from training.data.infill import Infilling
 from training.data.minhash import family, jaccard, shingles, signature
 from training.data.pipeline import build
 from training.data.reading import read_text
 from training.data.run import open_run
-from training.data.shards import open_shards, read_manifest
+from training.data.shards import TRAIN, open_shards, read_manifest
 from training.data.sources import walk
 from training.data.tagging import prepare
 from training.holes import cut_holes
