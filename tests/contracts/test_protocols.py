@@ -320,4 +320,4 @@ def test_the_metrics_know_the_protocols_of_the_table_and_no_other(live: LiveGate
     for entry in ENTRIES:
         ask(live, entry)
     text = httpx.get(f"{live.url}/metrics").text
-    assert set(re.findall(r'protocol="([^"]*)"', text)) == set(PROTOCOLS) - {"ofrep"}
+    assert set(re.findall(r'protocol="([^"]*)"', text)) == set(PROTOCOLS) - {"ofrep", "console"}

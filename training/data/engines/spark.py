@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from py4j.protocol import Py4JJavaError
-from pyspark.sql import SparkSession
+from typing import TYPE_CHECKING, Any
 
 from tabwright.errors import EngineFailed
 from training.data.engine import Progress, Step
 from training.data.run import Run
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @contextmanager
@@ -31,7 +31,13 @@ def open_engine(
     master: str = "",
     progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[SparkEngine]:
-    """Open a session and stop it at the end. An empty `master` uses the cores of this machine."""
+    """Open a session and stop it at the end. An empty `master` uses the cores of this machine.
+
+    Raises:
+        ModuleNotFoundError: the `spark` extra is not installed.
+    """
+    from pyspark.sql import SparkSession
+
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     master = master or f"local[{workers or '*'}]"
@@ -67,6 +73,8 @@ class SparkEngine:
         self.progress(Progress(step.name, len(parts) - len(left), len(parts)))
         if not left:
             return
+        from py4j.protocol import Py4JJavaError
+
         work = step.work
         try:
             self.session.sparkContext.parallelize(left, len(left)).foreach(
