@@ -225,7 +225,7 @@ class DataConfig(_Strict):
 
 
 def read_config(path: Path) -> DataConfig:
-    """Parse and check a data.toml; relative folders in it are relative to the file.
+    """Parse and check a data.toml; relative folders in it start at the working folder.
 
     Raises:
         ConfigError: the file is missing, no TOML, or a field is wrong.
