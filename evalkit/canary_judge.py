@@ -59,7 +59,7 @@ class CanaryJudge:
     """Judges problems whose tests are a program."""
 
     sandbox: Sandbox
-    _wrong_tests: dict[str, str | None] = field(default_factory=dict)
+    _wrong_tests: dict[tuple[str, str], str | None] = field(default_factory=dict)
     _prepared: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     _preparing: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -103,7 +103,8 @@ class CanaryJudge:
 
     async def _wrong(self, problem: Problem, form: Form, limits: Limits) -> str | None:
         """Tests with a wrong value: the first ones that the reference fails, where there is one."""
-        if problem.task_id not in self._wrong_tests:
+        key = (problem.language, problem.task_id)  # languages give their tasks the same names
+        if key not in self._wrong_tests:
             tests, task_id = problem.tests["tests"], problem.task_id
             entry = problem.entry_point
             made = alterations(tests, form, task_id, entry, problem.prompt)[:_TRIED]
@@ -112,8 +113,8 @@ class CanaryJudge:
             else:
                 made += argument_alterations(tests, form)[:_TRIED]
                 found = await self._first_that_fails(problem, form, made, limits)
-            self._wrong_tests[problem.task_id] = found
-        return self._wrong_tests[problem.task_id]
+            self._wrong_tests[key] = found
+        return self._wrong_tests[key]
 
     async def _first_that_fails(
         self, problem: Problem, form: Form, made: list[str], limits: Limits
