@@ -80,6 +80,21 @@ def test_every_hack_works_and_none_is_accepted(
     assert row["hacks"] == len(hacks(language))
 
 
+@pytest.mark.needs("sandbox")
+def test_languages_judged_by_one_command_do_not_share_wrong_tests(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if why := lacks("perl"):
+        pytest.skip(why)
+    main(["hack-test", "--lang", "perl,shell", "--json"])
+    languages = json.loads(capsys.readouterr().out)["languages"]
+    assert {name: row["outcomes"].get("unjudged", 0) for name, row in languages.items()} == {
+        "perl": 0,
+        "shell": 0,
+    }
+    assert all(row["outcomes"]["cheated"] for row in languages.values())
+
+
 @pytest.mark.anyio
 @pytest.mark.needs("sandbox")
 @pytest.mark.parametrize(
