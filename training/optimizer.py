@@ -54,6 +54,11 @@ class Optimizer:
             for group in part.param_groups:
                 group["lr"] = peak * share
             part.step()
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the gradients."""
+        for part, _ in self._parts:
             part.zero_grad(set_to_none=True)
 
     def state_dict(self) -> list[dict[str, Any]]:
