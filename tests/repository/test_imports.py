@@ -118,3 +118,9 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
     return {name.partition(".")[0] for name in names}
+
+
+def test_no_script_hides_a_module_of_the_standard_library() -> None:
+    """A script's folder is searched first: `secrets.py` beside it is then `secrets`."""
+    scripts = (ROOT / "docs" / "results").glob("*.py")
+    assert not {path.stem for path in scripts} & sys.stdlib_module_names

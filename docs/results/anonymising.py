@@ -1,6 +1,6 @@
 """Precision and recall of what is replaced, by kind, on the labelled set of the tests.
 
-    python docs/results/secrets.py docs/results/secrets.json [FOLDER ...]
+    python docs/results/anonymising.py docs/results/anonymising.json [FOLDER ...]
 
 Folders of real code are searched for the speed and for what is found in them; nobody labelled them.
 """
