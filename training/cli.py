@@ -13,6 +13,7 @@ from tabwright.cli import EXTRA_OF
 from tabwright.errors import ConfigError, MissingExtra
 from training.config import load_config
 from training.data.cli import add_verbs
+from training.plan_cli import add_plan
 
 
 def main(argv: list[str]) -> int:
@@ -48,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
                             epilog="example: tabwright train data run --config data.toml "
                             "--out data/run")  # fmt: skip
     add_verbs(data)
+
+    add_plan(verbs)
 
     verb = verbs.add_parser("run", help="print the torchrun line and become it",
                             epilog="example: tabwright train run --config tiny --out runs/tiny "
