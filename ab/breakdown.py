@@ -12,17 +12,19 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from statistics import NormalDist
 
 from ab.acceptance import Difference, compare
-from ab.report import METRICS, Question, user_of, variant_of, wanted
-from ab.rollup import Cell, Counts, total
+from ab.report import METRICS, Question, by_user, placed, user_of, wanted
+from ab.rollup import NOTHING, Cell, Counts, total
 from ab.shrinkage import shrink
 from ab.significance import always_valid, always_valid_p, benjamini_hochberg, holm
 
 _FOUND = NormalDist().inv_cdf(0.8)
 Users = Mapping[str, Counts]
+Row = tuple[Cell, Counts]
+Parts = tuple[Sequence[Row], Sequence[Row], Sequence[Row]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +67,22 @@ class Details:
 
 def details(cells: Iterable[tuple[Cell, Counts]], question: Question) -> Details:
     """Look at `question` day by day and group by group."""
-    rows = [row for row in wanted(cells, question) if row[0].user]
+    parts = placed(wanted(cells, question), question)
     return Details(
-        _series(rows, question),
-        _groups(rows, question, "language"),
-        _groups(rows, question, "editor"),
+        _series(parts, question),
+        _groups(parts, question, "language"),
+        _groups(parts, question, "editor"),
     )
 
 
-def _series(rows: Sequence[tuple[Cell, Counts]], question: Question) -> dict[str, list[Point]]:
-    before, days = _split(rows, question)
+def _series(parts: Parts, question: Question) -> dict[str, list[Point]]:
+    before, days = by_user(parts[0]), [_parted(part, "day") for part in parts[1:]]
     arms: tuple[dict[str, Counts], dict[str, Counts]] = ({}, {})
     found: dict[str, list[Point]] = {name: [] for name in METRICS}
     for day in _days(question):
-        for place, arm in enumerate(days.get(day, ({}, {}))):
-            for user, counts in arm.items():
-                arms[place][user] = total([arms[place].get(user, Counts()), *counts])
+        for arm, by_day in zip(arms, days, strict=True):
+            for user, counts in by_user(by_day.get(day, ())).items():
+                arm[user] = total([arm.get(user, NOTHING), counts])
         for name, seen in _differences(arms, before, question):
             low, high = always_valid(
                 seen.difference, seen.variance, METRICS[name].expected, question.alpha
@@ -95,20 +97,12 @@ def _days(question: Question) -> Iterator[str]:
         yield (question.since + timedelta(days=ahead)).isoformat()
 
 
-def _split(
-    rows: Iterable[tuple[Cell, Counts]], question: Question
-) -> tuple[Users, Mapping[str, tuple[dict[str, list[Counts]], dict[str, list[Counts]]]]]:
-    """Counts before by user, and then by day, arm and user."""
-    before: dict[str, list[Counts]] = defaultdict(list)
-    days: dict[str, tuple[dict[str, list[Counts]], dict[str, list[Counts]]]] = {}
-    places = {question.control: 0, question.candidate: 1}
-    for cell, counts in rows:
-        if date.fromisoformat(cell.day) < question.since:
-            before[cell.user].append(counts)
-        elif (place := places.get(variant_of(cell, question.flag) or "")) is not None:
-            arms = days.setdefault(cell.day, ({}, {}))
-            arms[place].setdefault(cell.user, []).append(counts)
-    return {user: total(counts) for user, counts in before.items()}, days
+def _parted(rows: Iterable[Row], kind: str) -> Mapping[str, Sequence[Row]]:
+    """Counts by one field of their cells."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[getattr(row[0], kind)].append(row)
+    return found
 
 
 def _differences(
@@ -117,7 +111,7 @@ def _differences(
     both = arms[0].keys() & arms[1].keys()
     for name, metric in METRICS.items():
         users = [
-            [user_of(metric, c, before.get(u, Counts())) for u, c in arm.items() if u not in both]
+            [user_of(metric, c, before.get(u, NOTHING)) for u, c in arm.items() if u not in both]
             for arm in arms
         ]
         seen = compare(users[0], users[1], question.weighting)
@@ -125,20 +119,12 @@ def _differences(
             yield name, seen
 
 
-def _groups(rows: Sequence[tuple[Cell, Counts]], question: Question, kind: str) -> list[Group]:
-    parts: dict[str, list[tuple[Cell, Counts]]] = defaultdict(list)
-    for cell, counts in rows:
-        parts[getattr(cell, kind)].append((cell, counts))
+def _groups(parts: Parts, question: Question, kind: str) -> list[Group]:
+    before, control, candidate = (_parted(part, kind) for part in parts)
     found: list[tuple[Group, float]] = []
-    for name, part in sorted(parts.items()):
-        before, days = _split(part, question)
-        sums: tuple[dict[str, list[Counts]], dict[str, list[Counts]]] = ({}, {})
-        for day in days.values():
-            for place in (0, 1):
-                for user, told in day[place].items():
-                    sums[place].setdefault(user, []).extend(told)
-        arms = [{user: total(counts) for user, counts in arm.items()} for arm in sums]
-        for metric, seen in _differences((arms[0], arms[1]), before, question):
+    for name in sorted({*control, *candidate}):
+        arms = (by_user(control.get(name, ())), by_user(candidate.get(name, ())))
+        for metric, seen in _differences(arms, by_user(before.get(name, ())), question):
             found.append((_group(name, metric, seen, question.alpha), seen.variance))
     return _adjusted(found)
 

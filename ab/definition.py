@@ -43,6 +43,24 @@ def describe(version: Version) -> dict[str, Any]:
     return {"key": version.flag.key, **told, **json.loads(to_json(version.flag))}
 
 
+def write(version: Version) -> str:
+    """Write all of a version, for `read`."""
+    flag = version.flag
+    return json.dumps(
+        [flag.key, version.revision, version.at, version.who, version.why, to_json(flag)]
+    )
+
+
+def read(text: str | bytes) -> Version:
+    """Read what `write` has written.
+
+    Raises:
+        InvalidFlag: naming the field that is wrong.
+    """
+    key, revision, at, who, why, body = json.loads(text)
+    return Version(from_json(key, body), revision, at, who, why)
+
+
 def from_json(key: str, text: str) -> Flag:
     """Read a flag.
 

@@ -6,12 +6,13 @@ counted: they can say nothing about either. It decides nothing. Read `build` fir
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from ab.acceptance import User, Weighting, compare
-from ab.rollup import Cell, Counts, arm_of
+from ab.rollup import NOTHING, Cell, Counts, arm_of, total
 from ab.significance import always_valid, always_valid_p, holm, mismatch_p
 
 MISMATCH = 0.001  # below it the split is not what was planned
@@ -101,24 +102,15 @@ class Report:
 
 def build(cells: Iterable[tuple[Cell, Counts]], question: Question) -> Report:
     """Answer `question` from what was counted."""
-    now: dict[str, dict[str, Counts]] = {question.control: {}, question.candidate: {}}
-    before: dict[str, Counts] = {}
-    nameless = 0
-    for cell, counts in wanted(cells, question):
-        if not cell.user:
-            nameless += counts.requested
-        elif date.fromisoformat(cell.day) < question.since:
-            before[cell.user] = _sum(before.get(cell.user), counts)
-        elif (variant := variant_of(cell, question.flag)) in now:
-            arm = now[variant]
-            arm[cell.user] = _sum(arm.get(cell.user), counts)
-    control, candidate = now[question.control], now[question.candidate]
+    rows = list(wanted(cells, question))
+    nameless = sum(counts.requested for cell, counts in rows if not cell.user)
+    before, control, candidate = (by_user(part) for part in placed(rows, question))
     both = control.keys() & candidate.keys()
     arms = [{u: c for u, c in arm.items() if u not in both} for arm in (control, candidate)]
     sizes = (len(arms[0]), len(arms[1]))
-    rows = _rows(arms, before, question)
-    missing = [name for name in METRICS if name not in {row.metric for row in rows}]
-    return Report(sizes, len(both), nameless, mismatch_p(sizes, question.weights), rows, missing)
+    found = _rows(arms, before, question)
+    missing = [name for name in METRICS if name not in {row.metric for row in found}]
+    return Report(sizes, len(both), nameless, mismatch_p(sizes, question.weights), found, missing)
 
 
 def variant_of(cell: Cell, flag: str) -> str | None:
@@ -143,12 +135,38 @@ def wanted(
             yield cell, counts
 
 
+def placed(
+    rows: Iterable[tuple[Cell, Counts]], question: Question
+) -> tuple[list[tuple[Cell, Counts]], list[tuple[Cell, Counts]], list[tuple[Cell, Counts]]]:
+    """Counts of users who are known: of the days before, of the control and of the candidate."""
+    before, control, candidate = [], [], []  # type: ignore[var-annotated]
+    arms = {question.control: control, question.candidate: candidate}
+    since = question.since.isoformat()
+    for row in rows:
+        cell = row[0]
+        if not cell.user:
+            continue
+        if cell.day < since:
+            before.append(row)
+        elif (arm := arms.get(variant_of(cell, question.flag) or "")) is not None:
+            arm.append(row)
+    return before, control, candidate
+
+
+def by_user(rows: Iterable[tuple[Cell, Counts]]) -> dict[str, Counts]:
+    """What each user's counts add up to."""
+    found: dict[str, list[Counts]] = defaultdict(list)
+    for cell, counts in rows:
+        found[cell.user].append(counts)
+    return {user: total(counts) for user, counts in found.items()}
+
+
 def _rows(
     arms: Sequence[Mapping[str, Counts]], before: Mapping[str, Counts], question: Question
 ) -> list[Row]:
     found: list[Row] = []
     for name, metric in METRICS.items():
-        users = [[user_of(metric, c, before.get(u, Counts())) for u, c in a.items()] for a in arms]
+        users = [[user_of(metric, c, before.get(u, NOTHING)) for u, c in a.items()] for a in arms]
         seen = compare(users[0], users[1], question.weighting)
         if seen is None:
             continue
@@ -172,7 +190,3 @@ def user_of(metric: Metric, now: Counts, before: Counts) -> User:
         getattr(before, metric.part) * metric.scale,
         getattr(before, metric.whole),
     )
-
-
-def _sum(one: Counts | None, other: Counts) -> Counts:
-    return other if one is None else Counts(*(a + b for a, b in zip(one, other, strict=True)))

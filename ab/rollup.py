@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -91,11 +92,18 @@ class Counts(NamedTuple):
     inferred_chars: int = 0
 
 
+NOTHING = Counts()
+
+
 def total(counts: Iterable[Counts]) -> Counts:
     """Sum of counts."""
-    return Counts(*map(sum, zip(Counts(), *counts, strict=True)))
+    given = list(counts)
+    if len(given) < 2:
+        return given[0] if given else NOTHING
+    return Counts(*map(sum, zip(*given, strict=True)))
 
 
+@lru_cache(4096)  # there are a few, each in thousands of cells
 def arm_of(arms: str, flag: str) -> str | None:
     """The variant of `flag` that chance gave, if it did: overrides are marked with `!`."""
     for pair in arms.split("&"):

@@ -15,7 +15,7 @@ from datetime import date, timedelta
 
 from ab.acceptance import User, Weighting, compare
 from ab.report import METRICS, Metric, user_of
-from ab.rollup import Cell, Counts, total
+from ab.rollup import NOTHING, Cell, Counts, total
 from ab.significance import always_valid_p, fixed_p
 
 
@@ -85,8 +85,8 @@ def _cumulated(
     sums: dict[str, Counts] = {}
     for ahead in range((trial.until - trial.since).days + 1):
         for user, counts in now.get(str(trial.since + timedelta(days=ahead)), {}).items():
-            sums[user] = total([sums.get(user, Counts()), *counts])
-        yield {user: user_of(metric, c, past.get(user, Counts())) for user, c in sums.items()}
+            sums[user] = total([sums.get(user, NOTHING), *counts])
+        yield {user: user_of(metric, c, past.get(user, NOTHING)) for user, c in sums.items()}
 
 
 def _p_values(

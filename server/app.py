@@ -42,6 +42,7 @@ from server.gateway import (
 )
 from server.health import add_health
 from server.inflight import EndReason, Inflight
+from server.kept_flags import KeptFlags
 from server.live_settings import LiveSettings
 from server.metrics import Metrics, RequestOutcome
 from server.model_choice import ModelChoice, ServedModel, offers
@@ -116,7 +117,7 @@ def create_app(
     admission = Admission(settings.max_running, settings.max_waiting, settings.rate())
     live.follow(lambda settings: _limit(admission, settings))
     engines = {engine.artifact.name: engine, **(others or {})}
-    flags = FlagWatch(settings.store, offers(list(engines)))
+    flags = _flags(settings, list(engines))
     tasks.start_soon(flags.follow)
     models = _models(engines, flags, live, metrics)
     suggestions = Suggestions(_telemetry(settings, tasks), metrics, engine.artifact.name)
@@ -128,12 +129,13 @@ def create_app(
         completer=Completer(models, admission, typeahead),
         flags=flags,
         reception=Reception(inflight, metrics, suggestions, problem_of, live),
-        readiness=Readiness(engine, inflight),
+        readiness=Readiness(engines, inflight),
     )
     metrics.watch(list(engines.values()), admission, typeahead)
+    metrics.watch_flags(lambda: flags.away, lambda: len(flags.versions))
     app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)
     app.state.gateway = gateway
-    add_health(app, gateway.readiness, metrics)
+    add_health(app, gateway.readiness, flags, metrics)
     protocols = [_load(target)(gateway) for target in PROTOCOLS.values()]
     paths = _by_path(protocols)
     for rows in paths.values():
@@ -169,6 +171,13 @@ def _let_pages_in(app: FastAPI, origins: Sequence[str]) -> None:
 def _limit(admission: Admission, settings: ServerSettings) -> None:
     admission.max_waiting = settings.max_waiting
     admission.rate = settings.rate()
+
+
+def _flags(settings: ServerSettings, models: Sequence[str]) -> FlagWatch:
+    if settings.store is None:
+        return FlagWatch()
+    kept = KeptFlags(settings.spool_dir, settings.store)
+    return FlagWatch(settings.store, offers(models), kept)
 
 
 def _models(

@@ -11,20 +11,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.event_stream import JsonResponse
+from server.flag_watch import FlagWatch
 from server.metrics import Metrics
 from server.readiness import Readiness
 
 
-def add_health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
+def add_health(app: FastAPI, readiness: Readiness, flags: FlagWatch, metrics: Metrics) -> None:
     """Add the three routes to `app`."""
 
     async def livez(_: Request) -> JsonResponse:
         return JsonResponse({"status": "ok"})
 
     async def readyz(_: Request) -> JsonResponse:
+        told: dict[str, object] = {} if flags.known is None else {"flags": flags.known}
         if reason := await readiness.fault():
-            return JsonResponse({"status": "unavailable", "reason": reason}, 503)
-        return JsonResponse({"status": "ok"})
+            return JsonResponse({"status": "unavailable", "reason": reason} | told, 503)
+        models = await readiness.models()
+        if len(models) > 1:
+            told["models"] = {name: fault or "ok" for name, fault in models.items()}
+        return JsonResponse({"status": "ok"} | told)
 
     async def exposition(request: Request) -> Response:
         names = request.query_params.getlist("name[]")  # as Prometheus' own libraries do

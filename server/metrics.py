@@ -186,6 +186,11 @@ class Metrics:
         ):
             self._gauge(f"engine_{name}", text, partial(held, name))
 
+    def watch_flags(self, away: Callable[[], bool], known: Callable[[], int]) -> None:
+        """Show whether the flags in force are those of their store."""
+        self._gauge("flag_store_away", "1 while the store of flags does not answer", away)
+        self._gauge("flags", "Flags in force", known)
+
     def exposition(self, names: Sequence[str] = ()) -> bytes:
         """Render everything, or what has one of these names, as Prometheus text."""
         if self._folder is not None:

@@ -102,7 +102,7 @@ class ServerSettings(BaseModel):
     )
     spool_dir: Path = Field(
         default=Path("tabwright-spool"),
-        description="folder where events wait while the store is away",
+        description="folder where events wait while the store is away, and the last flags are kept",
     )
     spool_mb: int = Field(default=1024, ge=1, description="size that they may have there")
     cohorts: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_from_json)] = Field(

@@ -45,16 +45,17 @@ _TIMEOUT_S = 5.0
 class RedisStore:
     """A store in one Redis database."""
 
-    def __init__(self, address: str) -> None:
-        """Connect to `address`, like redis://127.0.0.1:6379/0.
+    def __init__(self, address: str, wait_s: float | None = None) -> None:
+        """Connect to `address`, like redis://127.0.0.1:6379/0; an answer may take `wait_s`.
 
         Raises:
             ConfigError: the address is malformed.
             StoreAway: nobody answers there.
         """
+        wait_s = _TIMEOUT_S if wait_s is None else wait_s
         try:
             self._db: Any = redis.Redis.from_url(
-                address, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+                address, socket_timeout=wait_s, socket_connect_timeout=wait_s
             )
         except ValueError as error:
             raise ConfigError(f"store: {error}; write it like redis://host:6379/0") from None
@@ -65,7 +66,10 @@ class RedisStore:
         """Newest version of each flag, by key."""
         with _asking():
             found = self._db.hvals(_FLAGS)
-        return {version.flag.key: version for version in sorted(map(_version, found), key=_key_of)}
+        return {
+            version.flag.key: version
+            for version in sorted(map(definition.read, found), key=_key_of)
+        }
 
     def stamp(self) -> int:
         """Count the versions."""
@@ -77,7 +81,7 @@ class RedisStore:
         version = Version(flag, expected + 1, at, who, why)
 
         def write(pipe: Any) -> None:
-            others = {v.flag.key: v for v in map(_version, self._db.hvals(_FLAGS))}
+            others = {v.flag.key: v for v in map(definition.read, self._db.hvals(_FLAGS))}
             now = others[flag.key].revision if flag.key in others else 0
             if now != expected:
                 raise StaleRevision(
@@ -86,8 +90,8 @@ class RedisStore:
                 )
             check_layers([flag, *(v.flag for key, v in others.items() if key != flag.key)])
             pipe.multi()
-            pipe.hset(_FLAGS, flag.key, _written(version))
-            pipe.xadd(_HISTORY, {"key": flag.key, "version": _written(version)})
+            pipe.hset(_FLAGS, flag.key, definition.write(version))
+            pipe.xadd(_HISTORY, {"key": flag.key, "version": definition.write(version)})
 
         self._watching([_FLAGS], write)
         return version
@@ -97,7 +101,9 @@ class RedisStore:
         with _asking():
             entries = self._db.xrange(_HISTORY)
         return [
-            _version(entry[b"version"]) for _, entry in entries if entry[b"key"] == key.encode()
+            definition.read(entry[b"version"])
+            for _, entry in entries
+            if entry[b"key"] == key.encode()
         ]
 
     def announce(self, gateway: str, offers: Offers, at: float) -> None:
@@ -282,17 +288,6 @@ def _add(pipe: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> None
         for field, change in zip(Counts._fields, counts, strict=True):
             if change:
                 pipe.hincrby(_CELL + name, field, change)
-
-
-def _written(version: Version) -> str:
-    flag = version.flag
-    told = (flag.key, version.revision, version.at, version.who, version.why)
-    return json.dumps([*told, definition.to_json(flag)])
-
-
-def _version(text: bytes) -> Version:
-    key, revision, at, who, why, body = json.loads(text)
-    return Version(definition.from_json(key, body), revision, at, who, why)
 
 
 def _key_of(version: Version) -> str:

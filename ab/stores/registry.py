@@ -14,8 +14,10 @@ STORES = {
 }
 
 
-def open_store(address: str) -> Store:
+def open_store(address: str, wait_s: float | None = None) -> Store:
     """Open the store at `address`: a path, or redis://host:port/number.
+
+    wait_s: how long a call waits for an answer or for others; None: as the store is used to.
 
     Raises:
         ConfigError: the address is wrong.
@@ -25,7 +27,7 @@ def open_store(address: str) -> Store:
     scheme, found, _ = address.partition("://")
     module, _, attribute = STORES.get(scheme if found else "", STORES[""]).partition(":")
     try:
-        store: Store = getattr(import_module(module), attribute)(address)
+        store: Store = getattr(import_module(module), attribute)(address, wait_s)
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "redis", "redis") from error
     return store

@@ -1,7 +1,8 @@
 """Flags, events and decisions in one SQLite file, for one machine: the default.
 
 Write-ahead logging with a sync at each commit, so what was acknowledged outlives `kill -9` and a
-power cut; several processes may share the file. Read `SqliteStore` first.
+power cut; several processes may share the file. Reading never waits for who writes, here or in
+another process. Read `SqliteStore` first.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -25,6 +27,9 @@ from tabwright.errors import ConfigError
 
 _ROWS = 10_000
 _WAIT_S = 10.0  # for another process that writes
+_TURN_S = 0.001
+# The file is there and is a store, but not for now.
+_PASSING = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS flag_version (
   key TEXT, revision INTEGER, at REAL, who TEXT, why TEXT, body TEXT,
@@ -62,24 +67,24 @@ SELECT key, max(revision), at, who, why, body FROM flag_version GROUP BY key ORD
 class SqliteStore:
     """A store in a file."""
 
-    def __init__(self, address: str) -> None:
-        """Open the file `address`, and make it if need be.
+    def __init__(self, address: str, wait_s: float | None = None) -> None:
+        """Open the file `address`, and make it if need be; a call waits `wait_s` for others.
 
         Raises:
             ConfigError: it cannot be opened, or is something else.
+            StoreAway: it cannot be read now.
         """
-        self._lock = threading.Lock()
+        self._wait_s = wait_s = _WAIT_S if wait_s is None else wait_s
+        self._reads, self._writes = threading.Lock(), threading.Lock()
         try:
             Path(address).touch(0o600)  # it names people
-            self._db = sqlite3.connect(
-                address, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA secure_delete = ON")
-            self._db.executescript(_SCHEMA)
-            _make_cells(self._db)
+            self._writer = _connection(address, wait_s)
+            self._writer.executescript(_SCHEMA)
+            _make_cells(self._writer)
+            self._reader = _connection(address, wait_s)
         except (OSError, sqlite3.Error) as error:
+            if getattr(error, "sqlite_errorname", "").startswith(_PASSING):
+                raise _away(error) from error
             raise ConfigError(f"store: {address} cannot be used: {error}") from None
 
     def flags(self) -> dict[str, Version]:
@@ -176,7 +181,7 @@ class SqliteStore:
         with self._reading() as db:
             rows = db.execute("SELECT * FROM cell").fetchall()
         for row in rows:
-            yield Cell(*row[:size]), Counts(*row[size:])
+            yield Cell._make(row[:size]), Counts._make(row[size:])
 
     def purge(self, user: str) -> int:
         """Erase the suggestions of a user, also from free pages and the log."""
@@ -187,28 +192,28 @@ class SqliteStore:
             _add(db, differences(before, {}).items())
             db.executemany("DELETE FROM event WHERE suggestion = ?", ((name,) for name in theirs))
             db.execute("DELETE FROM cell WHERE user = ?", (user,))
-        with self._reading() as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._writes, _asking():
+            if self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StoreAway("the store is being read: its log still has what was erased")
         return len(theirs)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._db.close()
+        with self._reads, self._writes:
+            self._reader.close()
+            self._writer.close()
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise StoreAway(f"the store cannot be used: {error}; is its disk full?") from error
+        with self._reads, _asking():
+            yield self._reader
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, which nobody else writes beside; an exception undoes it."""
-        with self._reading() as db:
-            db.execute("BEGIN IMMEDIATE")
+        with self._writes, _asking():
+            db = self._writer
+            _begin(db, self._wait_s)
             try:
                 yield db
                 db.execute("COMMIT")
@@ -217,11 +222,54 @@ class SqliteStore:
                     db.execute("ROLLBACK")
 
 
+def _connection(address: str, wait_s: float) -> sqlite3.Connection:
+    db = sqlite3.connect(address, timeout=wait_s, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    return db
+
+
+def _begin(db: sqlite3.Connection, wait_s: float) -> None:
+    """Begin to write as soon as nobody else does.
+
+    SQLite's own waiting sleeps ever longer, so beside who writes without a pause it gets no turn.
+    """
+    end = time.monotonic() + wait_s
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > end:
+                    raise
+            time.sleep(_TURN_S)
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _away(error) from error
+
+
+def _away(error: Exception) -> StoreAway:
+    return StoreAway(f"the store cannot be used: {error}; is its disk full?")
+
+
 def _make_cells(db: sqlite3.Connection) -> None:
     """Make the table of counts; one that counts less, of an older release, is taken over."""
     wanted = [*Cell._fields, *Counts._fields]
+    if _columns(db) == wanted:
+        return  # nothing to write, so nobody to wait for
     db.execute("BEGIN IMMEDIATE")
-    there = [row[1] for row in db.execute("PRAGMA table_info(cell)")]
+    there = _columns(db)
     if there and there != wanted:
         db.execute("ALTER TABLE cell RENAME TO cell_before")
         db.execute(_CELLS)
@@ -230,6 +278,10 @@ def _make_cells(db: sqlite3.Connection) -> None:
         db.execute("DROP TABLE cell_before")
     db.execute(_CELLS)
     db.execute("COMMIT")
+
+
+def _columns(db: sqlite3.Connection) -> list[str]:
+    return [row[1] for row in db.execute("PRAGMA table_info(cell)")]
 
 
 def _version(row: Sequence[object]) -> Version:

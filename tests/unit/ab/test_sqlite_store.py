@@ -54,13 +54,13 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_nothing_of_the_batch(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "ab.sqlite"))
     store.append([Event("e0", Kind.SHOWN, 1e9, "s0", "ada")])
-    pages = store._db.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[attr-defined]
-    store._db.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[attr-defined]
+    store._writer.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
     many = [Event(f"f{n}", Kind.SHOWN, 1e9, f"t{n}", "bob") for n in range(5_000)]
     with pytest.raises(StoreAway, match="full"):
         store.append(many)
     assert [(cell.user, counts.shown) for cell, counts in store.cells()] == [("ada", 1)]
-    store._db.execute("PRAGMA max_page_count = 1000000")  # type: ignore[attr-defined]
+    store._writer.execute("PRAGMA max_page_count = 1000000")  # type: ignore[attr-defined]
     assert store.append(many) == 5_000
     store.close()
 

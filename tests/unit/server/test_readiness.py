@@ -37,7 +37,7 @@ class SlowEngine:
 
 def readiness(engine: SlowEngine) -> tuple[Readiness, Inflight]:
     inflight = Inflight(lambda *_: None)
-    return Readiness(engine, inflight), inflight  # type: ignore[arg-type]
+    return Readiness({"tiny": engine}, inflight), inflight  # type: ignore[dict-item]
 
 
 async def test_many_who_ask_at_once_cost_one_check() -> None:

@@ -1,0 +1,67 @@
+"""A wire between programs and a server that can go dead: connections stay open, nothing comes."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class StuckWire:
+    """Carries every connection to `port`; after `cut` those that there are carry nothing more."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._dead = threading.Event()
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Let no byte through any more, on connections old and new."""
+        self._dead.set()
+
+    def mend(self) -> None:
+        """Carry new connections; those of before stay dead."""
+        self._dead = threading.Event()
+
+    def close(self) -> None:
+        self.cut()
+        for one in (self._listening, *self._sockets):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                self._sockets.append(near)
+                dead = self._dead
+                if dead.is_set():
+                    continue
+                far = socket.create_connection(("127.0.0.1", self._port))
+                self._sockets.append(far)
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=_carry, args=(one, other, dead), daemon=True).start()
+
+
+def _carry(one: socket.socket, other: socket.socket, dead: threading.Event) -> None:
+    with suppress(OSError):
+        while data := one.recv(65536):
+            if dead.is_set():
+                return
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def stuck_wire(port: int) -> Iterator[StuckWire]:
+    """A wire to `port` of this machine for the length of the block."""
+    wire = StuckWire(port)
+    try:
+        yield wire
+    finally:
+        wire.close()
