@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,8 +34,37 @@ class ModelSection(_Section):
     rope_theta: float = Field(default=10_000.0, gt=0)
 
 
+class SpanShares(_Section):
+    """Weights of the kinds of holes (`training/examples/spans.py`)."""
+
+    character: float = Field(default=0.4, ge=0)
+    line: float = Field(default=0.6, ge=0)
+    syntax: float = Field(default=0.0, ge=0, description="needs the extra `data`")
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.character + self.line + self.syntax:
+            raise ValueError("one of character, line and syntax must be above 0")
+        return self
+
+
+Mixture = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+
+
+class MixtureChange(_Section):
+    """Other shares from a step on."""
+
+    from_step: int = Field(gt=0)
+    shares: Mixture
+
+
 class DataSection(_Section):
-    """`context`: ids a row. `batch_rows`: rows of one optimizer step over all ranks."""
+    """`context`: ids a row. `batch_rows`: rows of one optimizer step over all ranks.
+
+    The rates are shares of windows; what `fim_rate`, `ul2_rate` and `prefix_rate` leave over learns
+    every next token. `mixture`: shares of rows by source; without it, a source's ids times its
+    weight in the data's configuration.
+    """
 
     context: int = Field(ge=64)
     batch_rows: int = Field(gt=0)
@@ -44,6 +73,30 @@ class DataSection(_Section):
     fim_rate: float = Field(default=0.5, ge=0, le=1)
     spm_rate: float = Field(default=0.5, ge=0, le=1)
     header_rate: float = Field(default=0.5, ge=0, le=1)
+    fim_level: Literal["context", "document"] = "context"
+    spans: SpanShares = SpanShares()
+    ul2_rate: float = Field(default=0.0, ge=0, le=1)
+    prefix_rate: float = Field(default=0.0, ge=0, le=1)
+    pack_windows: int = Field(default=4096, gt=0, description="windows that are packed together")
+    mixture: Mixture = {}
+    mixture_changes: tuple[MixtureChange, ...] = ()
+    instructions: tuple[Path, ...] = Field(
+        default=(), description="JSON lines of conversations, the source `instructions`"
+    )
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.fim_rate + self.ul2_rate + self.prefix_rate > 1:
+            raise ValueError("fim_rate, ul2_rate and prefix_rate must not exceed 1 together")
+        steps = [change.from_step for change in self.mixture_changes]
+        if sorted(set(steps)) != steps:
+            raise ValueError("mixture_changes must ascend by from_step")
+        all_shares = [change.shares for change in self.mixture_changes]
+        if any(shares.keys() != self.mixture.keys() for shares in all_shares):
+            raise ValueError("mixture_changes must name the sources that mixture names")
+        if self.mixture and not all(sum(shares.values()) for shares in (self.mixture, *all_shares)):
+            raise ValueError("mixture: one share must be above 0")
+        return self
 
 
 class OptimizerSection(_Section):

@@ -1,108 +1,149 @@
-"""Batches as a function of (seed, step) alone.
+"""Batches as a function of (seed, step) alone, made while the model computes.
 
-Documents are cut into windows, the windows are shuffled by the seed and packed, in that order, into
-rows of `context` + 1 ids. Row r of the run is the same for every world size and after every resume:
-step s takes rows [s·batch, (s+1)·batch), and each rank its share of them. An epoch reshuffles and
-cuts new holes. Rows are padded with the end-of-text id and the padding carries no loss.
+`order.py` says which windows stand in which row, `corpus.py` makes their examples, and a row is
+these examples one after the other, padded with the end-of-text id. Padding, what an example keeps
+silent and the first id of each example carry no loss. Read `Loader.batch`; `Ahead` makes the next
+batches in a thread, in the same order.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from training.data.infill import Infilling
-from training.data.shards import Shard
+from training.corpus import Corpus
+from training.examples.example import Example
+from training.order import Order
 
 IGNORE = -100
-_OVERHEAD = 24  # sentinels, a path header and what re-tokenising at the hole's borders may add
-
-
-class Window(NamedTuple):
-    """A piece of one document: ids [start, end) of a shard."""
-
-    shard: int
-    start: int
-    end: int
-    path: str
-    ends: bool
 
 
 class Rows(NamedTuple):
-    """Token ids and their successors, int64, shape (rows, context); IGNORE carries no loss."""
+    """Rows of one step, each of shape (rows, context) but the last two.
+
+    targets_BT: the ids after inputs_BT, IGNORE where there is no loss. documents_BT: which example
+    of its row an id belongs to, -1 in padding. prefixes_BT: whether it is in a prefix whose ids may
+    see each other. numbers: of the rows in the run. samples: ids of what stands in each row.
+    """
 
     inputs_BT: npt.NDArray[np.int64]
     targets_BT: npt.NDArray[np.int64]
+    documents_BT: npt.NDArray[np.int32]
+    prefixes_BT: npt.NDArray[np.bool_]
+    numbers: tuple[int, ...]
+    samples: tuple[tuple[str, ...], ...]
 
 
 class Loader:
-    """Reads rows of one split. `shards` must hold at least one window."""
+    """Reads rows of one split. corpora: what each group's windows belong to."""
 
     def __init__(
-        self, shards: list[Shard], infilling: Infilling, *, context: int, seed: int
+        self, order: Order, corpora: dict[str, Corpus], *, context: int, padding: int
     ) -> None:
-        """Cut every document into windows that leave room for the sentinels."""
-        self._shards, self._infilling = shards, infilling
-        self._context, self._seed = context, seed
-        self._windows = [
-            Window(number, entry.start + at, entry.start + min(at + size, entry.tokens),
-                   entry.path, at + size >= entry.tokens)
-            for size in (context - _OVERHEAD,)
-            for number, shard in enumerate(shards)
-            for entry in shard.entries
-            for at in range(0, entry.tokens, size)
-        ]  # fmt: skip
-        self._epoch = -1
-        self._packed: list[npt.NDArray[np.int64]] = []
-        self._first_row = 0
+        """Set up; rows are made when they are asked for."""
+        self._order, self._corpora = order, corpora
+        self._context, self._padding = context, padding
+        self._silent: frozenset[str] = frozenset()
 
     def batch(self, step: int, batch_rows: int, rank: int = 0, world: int = 1) -> Rows:
         """Rows of one step for one rank; `world` must divide `batch_rows`."""
         first = step * batch_rows
-        mine = range(first + rank, first + batch_rows, world)
-        pairs = [self._row(row) for row in mine]
-        return Rows(np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))
+        return self.rows(range(first + rank, first + batch_rows, world))
 
-    def rows(self) -> int:
-        """Number of rows in the first epoch."""
-        self._enter(0)
-        return len(self._packed)
+    def rows(self, numbers: Sequence[int]) -> Rows:
+        """Rows by their numbers in the run."""
+        shape = (len(numbers), self._context + 1)
+        ids_BT = np.full(shape, self._padding, dtype=np.int64)
+        targets_BT = np.full(shape, IGNORE, dtype=np.int64)
+        documents_BT = np.full(shape, -1, dtype=np.int32)
+        prefixes_BT = np.zeros(shape, dtype=bool)
+        samples = []
+        for place, number in enumerate(numbers):
+            row = self._order.row(number)
+            corpus = self._corpora[row.group]
+            names = tuple(corpus.sample(window) for window in row.windows.tolist())
+            at = 0
+            for within, example in enumerate(corpus.examples(row.passes, row.windows)):
+                end = at + len(example.ids)
+                ids_BT[place, at:end] = example.ids
+                if names[within] not in self._silent:
+                    targets_BT[place, at:end] = _learnt(example)
+                documents_BT[place, at:end] = within
+                prefixes_BT[place, at + example.prefix[0] : at + example.prefix[1]] = True
+                at = end
+            samples.append(names)
+        return Rows(
+            ids_BT[:, :-1], targets_BT[:, 1:], documents_BT[:, :-1], prefixes_BT[:, :-1],
+            tuple(numbers), tuple(samples),
+        )  # fmt: skip
 
-    def _row(self, row: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        if self._epoch < 0 or row < self._first_row:
-            self._enter(0)
-        while row >= self._first_row + len(self._packed):
-            self._enter(self._epoch + 1)
-        length = self._context + 1
-        ids: list[int] = []
-        for index in self._packed[row - self._first_row]:
-            window = self._windows[index]
-            rng = np.random.default_rng((self._seed, self._epoch, int(index)))
-            span = self._shards[window.shard].ids[window.start : window.end].tolist()
-            ids.extend(self._infilling.example(span, window.path, rng, ends=window.ends))
-        real = min(len(ids), length)
-        padded = np.full(length, self._infilling.fim.stop_ids[0], dtype=np.int64)
-        padded[:real] = ids[:real]
-        targets = padded[1:].copy()
-        targets[max(real - 1, 0) :] = IGNORE
-        return padded[:-1], targets
+    def silence(self, samples: Iterable[str]) -> None:
+        """Let these samples carry no loss from now on; they keep their places."""
+        self._silent = self._silent.union(samples)
 
-    def _enter(self, epoch: int) -> None:
-        """Shuffle and pack the windows of one epoch."""
-        if epoch == self._epoch:
-            return
-        self._first_row = 0 if epoch == 0 else self._first_row + len(self._packed)
-        self._epoch = epoch
-        rng: Any = np.random.default_rng((self._seed, epoch))
-        order = rng.permutation(len(self._windows))
-        packed, start, used = [], 0, 0
-        for position, index in enumerate(order):
-            cost = self._windows[index].end - self._windows[index].start + _OVERHEAD
-            if used + cost > self._context and used:
-                packed.append(order[start:position])
-                start, used = position, 0
-            used += cost
-        packed.append(order[start:])
-        self._packed = packed
+    def samples(self, number: int) -> tuple[str, ...]:
+        """Ids of what stands in a row, without making it."""
+        row = self._order.row(number)
+        return tuple(self._corpora[row.group].sample(w) for w in row.windows.tolist())
+
+    def lap_rows(self) -> int:
+        """Number of rows in the first lap through the data."""
+        return self._order.lap_rows()
+
+
+class Ahead:
+    """A loader whose next batches are made in a thread while the last one is used.
+
+    Any step may be asked for; the steps after it are then the next ones. The thread ends with the
+    program, or with `close`.
+    """
+
+    def __init__(self, loader: Loader, depth: int = 2) -> None:
+        """Make `depth` batches ahead."""
+        self._loader, self._depth = loader, depth
+        self._made: dict[tuple[int, int, int, int], Future[Rows]] = {}
+        self._thread = ThreadPoolExecutor(1, "loader")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+    def batch(self, step: int, batch_rows: int, rank: int = 0, world: int = 1) -> Rows:
+        """Rows of one step; what was made for steps out of turn is forgotten."""
+        wanted = [(step + more, batch_rows, rank, world) for more in range(self._depth + 1)]
+        for other in [known for known in self._made if known not in wanted]:
+            self._made.pop(other).cancel()
+        for near in wanted:
+            if near not in self._made:
+                self._made[near] = self._thread.submit(self._loader.batch, *near)
+        return self._made.pop(wanted[0]).result()
+
+    def silence(self, samples: Iterable[str]) -> None:
+        """Let these samples carry no loss from the next batch asked for on."""
+        for future in self._made.values():
+            future.cancel()
+        self._made.clear()
+        self._thread.submit(self._loader.silence, frozenset(samples)).result()
+
+    def close(self) -> None:
+        """Stop making batches."""
+        self._thread.shutdown(cancel_futures=True)
+
+
+def _learnt(example: Example) -> npt.NDArray[np.int64]:
+    """Ids that carry loss: neither what is silent nor the first, before which there is nothing."""
+    targets = np.array(example.ids, dtype=np.int64)
+    targets[:1] = IGNORE
+    for start, end in example.silent:
+        targets[start:end] = IGNORE
+    return targets

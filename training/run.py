@@ -16,13 +16,13 @@ from tabwright.tokenizer import Tokenizer
 from training.batch import Batch, Objective
 from training.checkpoint import latest_checkpoint, prune_checkpoints, save_checkpoint
 from training.config import TrainConfig
-from training.data.infill import Infilling
-from training.data.shards import HELD_OUT, TRAIN, open_shards, read_manifest
+from training.data.shards import HELD_OUT, TRAIN, read_manifest
 from training.distributed import barrier, own_device, rank_and_world, total
-from training.loader import Loader
+from training.loader import Ahead, Loader
 from training.model import build_model
 from training.objectives.next_token import NextToken
 from training.optimizer import Optimizer
+from training.reading import open_loader
 from training.run_folder import claim, load_weights, restore
 from training.scoring import Scored
 from training.step import AcceptAll, Guard
@@ -40,7 +40,7 @@ class Run:
     rank: int
     world: int
     device: torch.device
-    training: Loader
+    training: Ahead
     held_out: Loader
     model: Any
     replica: Any
@@ -85,8 +85,8 @@ class Run:
             rank=rank,
             world=world,
             device=device,
-            training=_loader(data, TRAIN, tokenizer, fim, config),
-            held_out=_loader(data, HELD_OUT, tokenizer, fim, config),
+            training=Ahead(open_loader(config.data, data, TRAIN)),
+            held_out=open_loader(config.data, data, HELD_OUT),
             model=model,
             replica=replica,
             scored=torch.compile(replica) if config.run.compile else replica,
@@ -129,12 +129,3 @@ def _check_rows(config: TrainConfig, world: int) -> None:
             f"data.batch_rows ({config.data.batch_rows}) must be a multiple of world size x "
             f"data.micro_rows ({world} x {config.data.micro_rows})"
         )
-
-
-def _loader(
-    data: Path, split: str, tokenizer: Tokenizer, fim: FimFormat, config: TrainConfig
-) -> Loader:
-    rates = (config.data.fim_rate, config.data.spm_rate, config.data.header_rate)
-    infilling = Infilling(tokenizer, fim, *rates)
-    shards = open_shards(data, split)
-    return Loader(shards, infilling, context=config.data.context, seed=config.data.seed)

@@ -1,7 +1,8 @@
 """Train the byte-level BPE tokenizer of our own models.
 
 Digits are single tokens, runs of blanks merge, every byte has a token, and the sentinels of the
-`tabwright` family are control tokens with the lowest ids. Encoding and decoding are in
+`tabwright` family are control tokens with the lowest ids, followed by spare ones for chat and for
+denoising (`training/examples/sentinels.py`). Encoding and decoding are in
 `tabwright.tokenizer`.
 """
 
@@ -17,6 +18,7 @@ from tabwright.fim import FAMILIES
 from training.data.cleaning import STEP
 from training.data.run import Run
 from training.data.shards import TRAIN
+from training.examples.sentinels import SPARE
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, target: Path) -> None:
@@ -32,7 +34,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, target: Path) -> None
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[*family.stop, *(s for s in family.sentinels if s not in family.stop)],
+        special_tokens=[
+            *family.stop,
+            *(sentinel for sentinel in family.sentinels if sentinel not in family.stop),
+            *SPARE,
+        ],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -1,1 +1,1 @@
-"""Raw code to token shards. Read `sources.py`, then `shards.py`, then `infill.py`."""
+"""Raw code to token shards. Read `sources.py`, then `shards.py`."""

@@ -14,13 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tabwright.errors import ConfigError, CorruptArtifact
-from tabwright.fim import FimFormat
-from tabwright.tokenizer import Tokenizer
-from training.config import load_config
+from training.config import DataSection, load_config
 from training.data.config import DataConfig, StdlibSource, read_config
 from training.data.document import Document
 from training.data.engines.local import open_engine
-from training.data.infill import Infilling
 from training.data.minhash import family, jaccard, shingles, signature
 from training.data.pipeline import build
 from training.data.reading import read_text
@@ -30,6 +27,7 @@ from training.data.sources import walk
 from training.data.tagging import prepare
 from training.holes import cut_holes
 from training.loader import IGNORE, Loader
+from training.reading import open_loader
 
 
 def _module(number: int) -> str:
@@ -65,10 +63,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _loader(shards: Path, seed: int = 0, context: int = 128) -> Loader:
-    tokenizer = Tokenizer.from_file(shards / "tokenizer.json")
-    fim = FimFormat.bind("tabwright", tokenizer)
-    infilling = Infilling(tokenizer, fim, 0.5, 0.5, 0.5)
-    return Loader(open_shards(shards, TRAIN), infilling, context=context, seed=seed)
+    data = DataSection(context=context, batch_rows=4, micro_rows=4, seed=seed)
+    return open_loader(data, shards, TRAIN)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +248,7 @@ def test_ranks_share_out_exactly_the_global_batch(shards: Path) -> None:
 def test_going_back_to_an_earlier_epoch_gives_its_rows_again(shards: Path) -> None:
     loader = _loader(shards)
     first = loader.batch(0, 4).inputs_BT
-    far = loader.rows() // 2 + 1
+    far = loader.lap_rows() // 2 + 1
     loader.batch(far, 4)
     assert np.array_equal(loader.batch(0, 4).inputs_BT, first)
 

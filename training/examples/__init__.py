@@ -1,0 +1,1 @@
+"""How a piece of text becomes an example to learn from: one file for each kind."""
