@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from training.corpus import Corpus
 from training.examples.example import Example
-from training.order import Order
+from training.order import Order, Row
 
 IGNORE = -100
 
@@ -62,24 +63,23 @@ class Loader:
         targets_BT = np.full(shape, IGNORE, dtype=np.int64)
         documents_BT = np.full(shape, -1, dtype=np.int32)
         prefixes_BT = np.zeros(shape, dtype=bool)
-        samples = []
-        for place, number in enumerate(numbers):
-            row = self._order.row(number)
-            corpus = self._corpora[row.group]
-            names = tuple(corpus.sample(window) for window in row.windows.tolist())
+        rows = [self._order.row(number) for number in numbers]
+        samples = tuple(map(self._names, rows))
+        for place, (examples, names) in enumerate(zip(self._made(rows), samples, strict=True)):
             at = 0
-            for within, example in enumerate(corpus.examples(row.passes, row.windows)):
+            for within, (example, name) in enumerate(zip(examples, names, strict=True)):
                 end = at + len(example.ids)
                 ids_BT[place, at:end] = example.ids
-                if names[within] not in self._silent:
-                    targets_BT[place, at:end] = _learnt(example)
+                if name not in self._silent:
+                    targets_BT[place, at:end] = ids_BT[place, at:end]
+                    for start, stop in ((0, 1), *example.silent):
+                        targets_BT[place, at + start : at + stop] = IGNORE
                 documents_BT[place, at:end] = within
                 prefixes_BT[place, at + example.prefix[0] : at + example.prefix[1]] = True
                 at = end
-            samples.append(names)
         return Rows(
             ids_BT[:, :-1], targets_BT[:, 1:], documents_BT[:, :-1], prefixes_BT[:, :-1],
-            tuple(numbers), tuple(samples),
+            tuple(numbers), samples,
         )  # fmt: skip
 
     def silence(self, samples: Iterable[str]) -> None:
@@ -88,12 +88,27 @@ class Loader:
 
     def samples(self, number: int) -> tuple[str, ...]:
         """Ids of what stands in a row, without making it."""
-        row = self._order.row(number)
-        return tuple(self._corpora[row.group].sample(w) for w in row.windows.tolist())
+        return self._names(self._order.row(number))
 
     def lap_rows(self) -> int:
         """Number of rows in the first lap through the data."""
         return self._order.lap_rows()
+
+    def _names(self, row: Row) -> tuple[str, ...]:
+        corpus = self._corpora[row.group]
+        return tuple(corpus.sample(window) for window in row.windows.tolist())
+
+    def _made(self, rows: Sequence[Row]) -> list[list[Example]]:
+        """Examples of each row; all of a group are made together, which is faster."""
+        made: list[list[Example]] = [[] for _ in rows]
+        for group in {row.group for row in rows}:
+            places = [place for place, row in enumerate(rows) if row.group == group]
+            passes = np.concatenate([rows[place].passes for place in places])
+            windows = np.concatenate([rows[place].windows for place in places])
+            examples = iter(self._corpora[group].examples(passes, windows))
+            for place in places:
+                made[place] = list(islice(examples, len(rows[place].windows)))
+        return made
 
 
 class Ahead:
@@ -138,12 +153,3 @@ class Ahead:
     def close(self) -> None:
         """Stop making batches."""
         self._thread.shutdown(cancel_futures=True)
-
-
-def _learnt(example: Example) -> npt.NDArray[np.int64]:
-    """Ids that carry loss: neither what is silent nor the first, before which there is nothing."""
-    targets = np.array(example.ids, dtype=np.int64)
-    targets[:1] = IGNORE
-    for start, end in example.silent:
-        targets[start:end] = IGNORE
-    return targets

@@ -22,7 +22,11 @@ def claim(out: Path, config: TrainConfig, data: str, init_from: Path | None) -> 
     """
     (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     file = out / "run.json"
-    mine = {"config": config.model_dump(), "data": data, "init_from": init_from and str(init_from)}
+    mine = {
+        "config": config.model_dump(mode="json"),
+        "data": data,
+        "init_from": init_from and str(init_from),
+    }
     if file.exists():
         theirs = json.loads(file.read_text("utf-8"))
         differing = [key for key, value in mine.items() if theirs.get(key) != value]
