@@ -92,12 +92,11 @@ def _filled_row(lines: list[str], rng: Random) -> int:
 
 def _syntax_hole(text: str, language: str, rng: Random) -> Hole | None:
     """A node around a random place, any of those that enclose it being as likely."""
-    parser = _parser(language)
-    if parser is None:
-        return None
-    raw = text.encode("utf-8")
-    tree = parser.parse(raw)
+    parser, raw = _parser(language), text.encode("utf-8")
     solid = [number for number, byte in enumerate(raw) if byte > 32]
+    if parser is None or not solid:
+        return None
+    tree = parser.parse(raw)
     at = solid[rng.randrange(len(solid))]
     node = tree.root_node.descendant_for_byte_range(at, at)
     sizes: dict[tuple[int, int], None] = {}
