@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, fields
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ab import archive, flags_cli, gates_cli, page, selftest_cli
+from ab import events_cli, flags_cli, gates_cli, page, selftest_cli
 from ab.acceptance import Weighting
 from ab.breakdown import details
-from ab.errors import InvalidEvent
-from ab.events import Event, read_line
 from ab.power import detectable
 from ab.report import METRICS, MISMATCH, Question, Report, build
-from ab.settings import AbSettings
-from ab.store import Store
+from ab.settings import settings_of
 from ab.stores.registry import open_store
 from tabwright.errors import ConfigError
-from tabwright.settings import load_settings
-
-_BATCH = 1_000
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,19 +47,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: tabwright ab flags list --store ab.sqlite",
     )
     flags_cli.add_verbs(flags, add_store)
-    verb = _verb(verbs, "ingest", "count the gateway's event files", _ingest,
-                 "events.jsonl --store ab.sqlite")  # fmt: skip
-    verb.add_argument("files", nargs="+", type=Path, metavar="FILE", help="lines of events")
     _add_report(verbs)
     gates_cli.add_verbs(_verb, verbs)
     selftest_cli.add_verb(_verb, verbs)
-    verb = _verb(verbs, "purge", "erase what a user did", _purge, "--user ada --store ab.sqlite")
-    verb.add_argument("--user", required=True, help="as named in the events")
-    verb.add_argument("--archive", type=Path, help="folder of archived events to go through, too")
-    verb = _verb(verbs, "archive", "write events as Parquet, a folder a day", _archive,
-                 "events/ --store ab.sqlite")  # fmt: skip
-    verb.add_argument("folder", type=Path, metavar="DIR")
-    verb.add_argument("--since", type=_day, help="first day, like 2026-11-01 (default: all)")
+    events_cli.add_verbs(_verb, verbs)
     _add_power(verbs)
     verb = verbs.add_parser(
         "simulate",
@@ -91,7 +73,7 @@ def add_store(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--store", help="a file, or redis://host:port/number (default: ab.sqlite)")
     verb.add_argument("--config", type=Path, help="TOML file that names it in [ab]")
     verb.add_argument("--json", action="store_true", help="print JSON")
-    verb.set_defaults(address=_address)
+    verb.set_defaults(address=lambda args: settings_of(args).store)
 
 
 def _verb(verbs: Any, name: str, text: str, run: Any, example: str) -> argparse.ArgumentParser:
@@ -108,8 +90,10 @@ def _add_report(verbs: Any) -> None:
                  "--control model-1 --candidate model-2 --since 2026-11-01")  # fmt: skip
     verb.add_argument("--control", required=True, help="variant, which is the model's name")
     verb.add_argument("--candidate", required=True, help="variant that is compared with it")
-    verb.add_argument("--since", required=True, type=_day, help="first day, like 2026-11-01")
-    verb.add_argument("--until", type=_day, help="last day (default: today)")
+    verb.add_argument(
+        "--since", required=True, type=events_cli.day, help="first day, like 2026-11-01"
+    )
+    verb.add_argument("--until", type=events_cli.day, help="last day (default: today)")
     verb.add_argument("--before", type=int, default=14, help="days before that reduce noise (14)")
     verb.add_argument("--weights", default="1:1", help="planned users of the two (default: 1:1)")
     verb.add_argument("--html", type=Path, metavar="FILE", help="write a page to look at, too")
@@ -140,77 +124,6 @@ def _add_power(verbs: Any) -> None:
     verb.set_defaults(run=_power)
 
 
-def _address(args: argparse.Namespace) -> str:
-    return _settings(args).store
-
-
-def _settings(args: argparse.Namespace) -> AbSettings:
-    given = {"store": args.store} if args.store else {}
-    return load_settings(AbSettings, "ab", given, os.environ, args.config)
-
-
-def _ingest(args: argparse.Namespace) -> int:
-    read = kept = refused = 0
-    with closing(open_store(args.address(args))) as store:
-        for path in args.files:
-            batch: list[Event] = []
-            for event in _events(path):
-                read += 1
-                if isinstance(event, InvalidEvent):
-                    refused += 1
-                    print(f"{path}: {event}", file=sys.stderr)
-                    continue
-                batch.append(event)
-                if len(batch) == _BATCH:
-                    kept += store.append(batch)
-                    batch = []
-            kept += store.append(batch)
-    told = {"read": read, "new": kept, "known": read - kept - refused, "refused": refused}
-    print(json.dumps(told) if args.json else "  ".join(f"{k} {v}" for k, v in told.items()))
-    return 1 if refused else 0
-
-
-def _events(path: Path) -> Iterator[Event | InvalidEvent]:
-    """Events of a file; in the place of a line that is none, what is wrong with it."""
-    now = time.time()
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    yield read_line(line, now)
-                except InvalidEvent as error:
-                    yield InvalidEvent(f"line {number}: {error.field}", "...", error.fix)
-    except OSError as error:
-        raise ConfigError(f"FILE: {path} cannot be read: {error.strerror}") from None
-
-
-def _purge(args: argparse.Namespace) -> int:
-    with closing(open_store(args.address(args))) as store:
-        erased = store.purge(args.user)
-    folder = args.archive or _settings(args).archive
-    archived = archive.forget(folder, args.user) if folder else 0
-    if args.json:
-        print(json.dumps({"suggestions": erased, "archived_events": archived}))
-    else:
-        print(f"erased {erased} suggestions, and {archived} archived events")
-    return 0
-
-
-def _archive(args: argparse.Namespace) -> int:
-    with closing(open_store(args.address(args))) as store:
-        _count_all(store)
-        days = archive.write(store.events(), args.folder, args.since)
-    told = {"events": sum(days.values()), "days": len(days)}
-    print(json.dumps(days) if args.json else "  ".join(f"{k} {v}" for k, v in told.items()))
-    return 0
-
-
-def _count_all(store: Store) -> None:
-    """Count what gateways have enqueued and nobody has counted yet."""
-    while store.count("tabwright ab"):
-        pass
-
-
 def _report(args: argparse.Namespace) -> int:
     until = args.until or datetime.now(UTC).date()
     if args.before < 0 or until < args.since:
@@ -220,7 +133,7 @@ def _report(args: argparse.Namespace) -> int:
         args.language, args.editor, args.flag, args.weighting,
     )  # fmt: skip
     with closing(open_store(args.address(args))) as store:
-        _count_all(store)
+        events_cli.count_all(store)
         cells = list(store.cells())
     report = build(cells, question)
     if not args.json and args.html is None:
@@ -296,13 +209,6 @@ def _simulate(args: argparse.Namespace) -> int:
         )
     )
     return 0
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it like 2026-11-01") from None
 
 
 def _weights(text: str) -> tuple[float, float]:

@@ -22,13 +22,13 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp
 
 from ab.errors import StaleRevision, UnknownFlag
+from ab.spool import Spool
 from server.admission import Admission
 from server.caller import Caller
 from server.completer import Completer
 from server.console.console import UnknownPage
 from server.door import Door, Forbidden, Unauthorized
 from server.event_file import EventFile
-from server.event_spool import Spool
 from server.event_store import StoredEvents
 from server.event_stream import JsonResponse, Problem, Reception, problem_response
 from server.flag_watch import FlagWatch

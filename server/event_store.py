@@ -18,9 +18,9 @@ import anyio.to_thread
 
 from ab.errors import StoreAway
 from ab.events import FAILURES, Event, Kind, event_id
+from ab.spool import Spool
 from ab.store import Store
 from ab.stores.registry import open_store
-from server.event_spool import Spool
 from server.telemetry import SuggestionEvent
 from tabwright.errors import TabwrightError
 

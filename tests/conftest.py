@@ -18,7 +18,7 @@ import pytest
 
 from evalkit.runtimes import load_runtime
 from evalkit.toolchains import missing_programs
-from tests.fakes import docker_engine
+from tests.fakes import docker_engine, small_disk
 from tests.fakes.browser import program as browser_program
 
 # What tests/system_packages.sh brings; other languages are the long tail.
@@ -117,6 +117,7 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "node": _node,
     "nginx": _nginx,
     "redis": _redis,
+    "small disk": small_disk.missing,
     "llama.vim": _llama_vim,
     "sandbox": _sandbox,
     "docker": lambda: _package("docker") or docker_engine.missing(),

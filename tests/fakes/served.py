@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,18 +65,24 @@ class Served:
 
 @contextmanager
 def serve_command(
-    model: Path, folder: Path, *flags: str, engine: str = "scripted", **environ: str
+    model: Path,
+    folder: Path,
+    *flags: str,
+    engine: str = "scripted",
+    inside: Sequence[str] = (),
+    **environ: str,
 ) -> Iterator[Served]:
     """Run the command for the length of the block. environ: options by variable, in small letters.
 
-    After the block the process and all it started must be gone.
+    inside: a command that becomes this one, somewhere else. After the block the process and all it
+    started must be gone.
     """
     log = folder / "serve.log"
     variables = {f"TABWRIGHT_SERVER_{key.upper()}": value for key, value in environ.items()}
     with log.open("w", encoding="utf-8") as stderr:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "tabwright", "serve", "--engine", engine),
+                *(*inside, sys.executable, "-m", "tabwright", "serve", "--engine", engine),
                 *("--model", str(model), "--port", "0", *flags),
             ],
             env=os.environ | variables,

@@ -27,12 +27,15 @@ class StuckWire:
         """Carry new connections; those of before stay dead."""
         self._dead = threading.Event()
 
+    def drop(self) -> None:
+        """End all connections, which both sides see."""
+        while self._sockets:
+            _end(self._sockets.pop())
+
     def close(self) -> None:
         self.cut()
-        for one in (self._listening, *self._sockets):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        _end(self._listening)
+        self.drop()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -46,6 +49,12 @@ class StuckWire:
                 self._sockets.append(far)
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=_carry, args=(one, other, dead), daemon=True).start()
+
+
+def _end(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
 
 
 def _carry(one: socket.socket, other: socket.socket, dead: threading.Event) -> None:

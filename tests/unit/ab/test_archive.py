@@ -14,6 +14,7 @@ from ab import archive
 from ab.cli import main
 from ab.errors import StoreAway
 from ab.events import Event, Kind
+from ab.spool import Spool
 from ab.stores.registry import open_store
 from tabwright.errors import ConfigError
 
@@ -53,6 +54,9 @@ def test_a_store_that_fails_half_way_leaves_the_old_files(tmp_path: Path) -> Non
     assert len(list(archive.read(tmp_path))) == 3
 
 
+SPOOLED = [Event(f"w-{who}", Kind.SHOWN, 1e9, f"s-{who}", who) for who in ("ada", "bob")]
+
+
 def test_the_commands_archive_and_erase_a_person_everywhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,8 +67,32 @@ def test_the_commands_archive_and_erase_a_person_everywhere(
     assert json.loads(capsys.readouterr().out) == {"2026-11-21": 2, "2026-11-22": 1}
     given = ["--user", "ada", "--store", address, "--archive", str(folder), "--json"]
     assert main(["purge", *given]) == 0
-    assert json.loads(capsys.readouterr().out) == {"suggestions": 1, "archived_events": 2}
+    told = {"suggestions": 1, "archived_events": 2, "waiting_bytes": 0}
+    assert json.loads(capsys.readouterr().out) == told
     assert list(archive.read(folder)) == EVENTS[2:]
+
+
+def test_what_waits_on_the_disk_is_erased_too_and_that_of_others_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ab.events_cli._EMPTIED_S", 0.1)
+    address, folder = str(tmp_path / "ab.sqlite"), tmp_path / "spool"
+    gateway = Spool(folder, 1 << 20)
+    gateway.write(SPOOLED)
+    given = ["purge", "--user", "ada", "--store", address, "--spool", str(folder), "--json"]
+    assert main(given) == 1, "a gateway that runs has to move its own"
+    said = capsys.readouterr()
+    assert json.loads(said.out)["waiting_bytes"] == len(gateway) > 0
+    assert "call purge again" in said.err
+    gateway.close()
+    assert main(given) == 0
+    assert json.loads(capsys.readouterr().out)["suggestions"] == 1
+    assert not list(folder.iterdir())
+    with closing(open_store(address)) as store:
+        assert [event.user for event in store.events()] == ["bob"]
+    given[6] = str(tmp_path / "gone")
+    with pytest.raises(ConfigError, match="no folder"):
+        main(given)
 
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:

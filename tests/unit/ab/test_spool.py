@@ -10,7 +10,7 @@ import pytest
 
 from ab.errors import StoreAway
 from ab.events import Event, Kind
-from server.event_spool import Spool
+from ab.spool import Spool
 from tabwright.errors import ConfigError
 
 EVENTS = [Event(f"e{n}", Kind.SHOWN, 1e9 + n, f"s{n}", "ada") for n in range(2_500)]
