@@ -72,6 +72,15 @@ class Guarded(_Part):
     slow: Rate | None
 
 
+class Today(_Part):
+    """The candidate since the last midnight (UTC). p95_ms: as in `Guarded`."""
+
+    requests: int
+    failed: int
+    timed: int
+    p95_ms: float | None
+
+
 class Evidence(_Part):
     """What is known. days: whole ones on the rung. hours: on the rung. users: of control and
     candidate, split by weights; weights are None where chance splits nobody. digest: SHA-256 of the
@@ -93,6 +102,7 @@ class Evidence(_Part):
     gates: Gates
     evals: Evals | None
     guarded: Guarded
+    recent: Today
     users: tuple[int, int]
     weights: tuple[float, float] | None
     metrics: Mapping[str, Seen]
@@ -130,7 +140,8 @@ def gather(
         percent=stands.rung.percent, above=stands.above.name if stands.above else None,
         rolled_back=stands.rolled_back, at=now, days=max(0, (today - since).days),
         hours=(now - stands.began) / 3600, gates=gates, evals=evals,
-        guarded=_guarded([row for row in wanted if row[0].day >= began.isoformat()], arms, gates),
+        guarded=_guarded(_guards(wanted, stands, gates), arms, gates),
+        recent=_recent([row for row in wanted if row[0].day >= today.isoformat()], arms),
         users=users, weights=question.weights if between else None, metrics=metrics,
         digest=_digest(wanted),
     )  # fmt: skip
@@ -186,6 +197,22 @@ def _metrics(
                     looks=tuple(looks[row.metric]),
                 )  # fmt: skip
     return seen, users
+
+
+def _guards(cells: Cells, stands: Standing, gates: Gates) -> Cells:
+    """Counts of the rung; of one that has no control beside it, that of the days before as well."""
+    began = _day(stands.began)
+    if stands.rung.percent == 100:
+        began -= timedelta(days=gates.ladder.before)
+    return [row for row in cells if row[0].day >= began.isoformat()]
+
+
+def _recent(cells: Cells, arms: _Arms) -> Today:
+    found = total(arms.split(cells)[1].values())
+    return Today(
+        requests=found.requested, failed=found.failed, timed=found.timed,
+        p95_ms=quantile(found, 1 - SLOWEST),
+    )  # fmt: skip
 
 
 def _guarded(cells: Cells, arms: _Arms, gates: Gates) -> Guarded:

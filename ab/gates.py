@@ -34,6 +34,7 @@ class Ladder(_Table):
     proof_from: float
     days: Count
     proof_days: Count
+    guard_days: Count
     requests: Count
     users: Annotated[int, Field(ge=2)]
     before: Count

@@ -44,7 +44,7 @@ def add_verbs(verb: Verb, verbs: Any) -> None:
                 "model --candidate new --why 'it is rude'")  # fmt: skip
     made.add_argument("flag", metavar="FLAG", help="the flag's key")
     _add_question(made)
-    made = verb(verbs, "watch", "promote and roll back as the gates say, until the end", _watch,
+    made = verb(verbs, "watch", "promote, guard and roll back by itself, as gates say", _watch,
                 "model --candidate new --evals runs/old runs/new")  # fmt: skip
     made.add_argument("flag", metavar="FLAG", help="the flag's key")
     _add_question(made)
@@ -133,12 +133,16 @@ def _watch(args: argparse.Namespace) -> int:
                     _print(args, looked, kept, written)
                     if looked.judgement.verdict is Verdict.ROLL_BACK:
                         return CODES[Verdict.ROLL_BACK]
-                if looked.stands.above is None:
+                if looked.stands.above is None and _guarded_enough(looked):
                     return 0
             except (StaleRevision, StoreAway) as error:
                 before = None
                 _note(args, str(error))
             time.sleep(args.every)
+
+
+def _guarded_enough(looked: Looked) -> bool:
+    return looked.evidence.days >= looked.evidence.gates.ladder.guard_days
 
 
 def _decide(

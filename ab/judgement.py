@@ -19,6 +19,7 @@ from enum import StrEnum
 from ab.evidence import SLOWEST, Evidence, Look, Rate, Seen
 from ab.gates import Metric
 from ab.report import METRICS
+from ab.rollup import LATENCY_MS
 from ab.significance import always_valid, mismatch_p
 
 EXPECTED_FAILURES, EXPECTED_SLOW = 0.02, 0.05
@@ -81,7 +82,8 @@ def _state(seen: Evidence) -> Iterator[Finding]:
         told = "the candidate was rolled back; only `promote --force` begins again"
         yield Finding("flag", State.MISSING, told)
     if seen.above is None:
-        yield Finding("flag", State.MISSING, "everybody has the candidate, there is no rung above")
+        told = f"everybody has the candidate; guarded for {seen.gates.ladder.guard_days} whole days"
+        yield Finding("flag", State.MISSING, f"{told}, of which {seen.days} are over")
 
 
 def _offline(seen: Evidence) -> Finding:
@@ -103,34 +105,66 @@ def _offline(seen: Evidence) -> Finding:
 
 
 def _guardrails(seen: Evidence) -> Iterator[Finding]:
-    """What is rolled back at once: by its statistics, or because nobody needs statistics to see."""
-    if seen.rung == "nobody":
-        return
-    guarded, gates = seen.guarded, seen.gates
-    enough = guarded.requests[1] >= gates.ladder.requests
-    share = guarded.failed[1] / max(1, guarded.requests[1])
-    worse = _exceeds(guarded.failures, gates.errors.margin, EXPECTED_FAILURES, seen)
+    """What is rolled back at once: by its statistics, or as nobody needs statistics to see it.
+
+    The latter also of today alone: what breaks on the last day may not hide behind the others.
+    """
+    if seen.rung != "nobody":
+        yield _errors(seen)
+        yield _latency(seen)
+
+
+def _errors(seen: Evidence) -> Finding:
+    guarded, recent, gates = seen.guarded, seen.recent, seen.gates
+    share = _share(guarded.failed[1], guarded.requests[1])
     told = f"{share:.1%} of {guarded.requests[1]} requests failed"
     if guarded.requests[0]:
         told += f", of the control's {guarded.failed[0] / guarded.requests[0]:.1%}"
-    broken = worse or (enough and share > gates.errors.limit)
-    yield Finding("errors", State.BROKEN if broken else State.PASSED, told)
+    broken = _exceeds(guarded.failures, gates.errors.margin, EXPECTED_FAILURES, seen)
+    for failed, requests in (
+        (guarded.failed[1], guarded.requests[1]),
+        (recent.failed, recent.requests),
+    ):
+        enough = requests >= gates.ladder.requests
+        broken = broken or (enough and _share(failed, requests) > gates.errors.limit)
+    if recent.requests and recent.requests != guarded.requests[1]:
+        told += f"; today {_share(recent.failed, recent.requests):.1%} of {recent.requests}"
+    return Finding("errors", State.BROKEN if broken else State.PASSED, told)
+
+
+def _latency(seen: Evidence) -> Finding:
+    guarded, recent, gates = seen.guarded, seen.recent, seen.gates
     normal, own = guarded.p95_ms
     if normal is None:
-        yield Finding("latency", State.PASSED, "the control has no p95 to compare with")
-        return
+        return Finding("latency", State.PASSED, "the control has no p95 to compare with")
     known = guarded.slow is not None
-    slow = _exceeds(guarded.slow, SLOWEST, EXPECTED_SLOW, seen)
-    # More than is counted is at least the last limit.
-    far = known and (own if own is not None else 2000.0) > gates.latency.limit * normal
-    shown = "more than 2000" if own is None and known else "no" if own is None else f"{own:.0f}"
-    told = f"p95 {shown} ms, the control's {normal:.0f} ms"
-    yield Finding("latency", State.BROKEN if slow or (enough and far) else State.PASSED, told)
+    broken = _exceeds(guarded.slow, SLOWEST, EXPECTED_SLOW, seen)
+    for timed, p95, requests in (
+        (known, own, guarded.requests[1]),
+        (recent.timed, recent.p95_ms, recent.requests),
+    ):
+        # More than is counted is at least the last limit.
+        far = timed and (p95 if p95 is not None else LATENCY_MS[-1]) > gates.latency.limit * normal
+        broken = broken or bool(far and requests >= gates.ladder.requests)
+    told = f"p95 {_ms(own, known)} ms, the control's {normal:.0f} ms"
+    if recent.timed and recent.requests != guarded.requests[1]:
+        told += f"; today {_ms(recent.p95_ms, True)} ms"
+    return Finding("latency", State.BROKEN if broken else State.PASSED, told)
+
+
+def _ms(p95: float | None, known: bool) -> str:
+    if p95 is None:
+        return f"more than {LATENCY_MS[-1]}" if known else "no"
+    return f"{p95:.0f}"
+
+
+def _share(part: int, whole: int) -> float:
+    return part / max(1, whole)
 
 
 def _exceeds(rate: Rate | None, margin: float, expected: float, seen: Evidence) -> bool:
-    if rate is None or rate.users < seen.gates.ladder.users:
-        return False
+    if rate is None or rate.users < seen.gates.ladder.users or seen.above is None:
+        return False  # nor is there anything to compare with, once everybody has the candidate
     low = always_valid(rate.value, rate.variance, expected, seen.gates.alpha).low
     return low > margin
 
@@ -208,7 +242,7 @@ def _days_until(looks: tuple[Look, ...], least: float, expected: float, alpha: f
 
 def _traffic(seen: Evidence) -> Iterator[Finding]:
     """Days and requests on the rung."""
-    if seen.rung == "nobody":
+    if seen.rung == "nobody" or seen.above is None:
         return
     ladder = seen.gates.ladder
     days = ladder.proof_days if seen.percent >= ladder.proof_from else ladder.days

@@ -184,7 +184,8 @@ def test_a_watch_ends_with_a_rollback_or_at_the_top(capsys: pytest.CaptureFixtur
     assert "pass@1 -0.300" in capsys.readouterr().out
     assert told(capsys, "flags", "show", "model")["rollout"]["share"] == 0
     run(capsys, "flags", "set", "model", "--share", "none", "--default", "new", "--why", "all")
-    asked[-2:] = ["good", "good"]
+    Path("gates.toml").write_text("[ladder]\nguard_days = 0\n")
+    asked[-2:] = ["good", "good", "--gates", "gates.toml"]
     assert main(["ab", *asked, "--json"]) == 0
     verdicts = [one["verdict"] for one in json.loads(f"[{capsys.readouterr().out}]")]
     assert verdicts == ["HOLD"]

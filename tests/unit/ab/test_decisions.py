@@ -166,6 +166,48 @@ def test_what_nobody_needs_statistics_for_is_rolled_back_on_the_first_day(
     assert (judgement.verdict, states(judgement)[gate]) == (Verdict.ROLL_BACK, State.BROKEN)
 
 
+@pytest.mark.parametrize(
+    ("team", "gate"), [(Team(failing=0.3), "errors"), (Team(slowdown=9), "latency")]
+)
+def test_what_everybody_has_is_guarded_still(
+    store: Counted, evals: Evals, team: Team, gate: str
+) -> None:
+    store.put(at(50), 0, days_ago(20), "ada", "")
+    everybody = replace(OLD, default_variant="new")
+    store.put(everybody, 1, days_ago(3), "ada", "all gates")
+    began = day_of(days_ago(2))
+    store.given = Team().cells(everybody, began, 3)
+    fine = look(store, evals).judgement
+    assert (fine.verdict, set(states(fine))) == (
+        Verdict.HOLD,
+        {"flag", "pass@k", "errors", "latency"},
+    )
+    assert states(fine)[gate] is State.PASSED
+    store.given = Team().cells(everybody, began, 2) + team.cells(everybody, day_of(NOW), 1, 0)
+    looked = look(store, evals)
+    assert (looked.judgement.verdict, states(looked.judgement)[gate]) == (
+        Verdict.ROLL_BACK,
+        State.BROKEN,
+    )
+    kept = decisions.keep(store, looked, "watch", "", None)
+    written = decisions.act(store, looked, kept, NOW)
+    assert written is not None
+    assert written.flag.default_variant == "old"
+    assert decisions.again(kept)[1] == []
+
+
+def test_what_breaks_today_does_not_hide_behind_the_days_before(
+    store: Counted, evals: Evals
+) -> None:
+    stood(store, 25, 6, Team(users=60))
+    few = GATES.model_copy(update={"ladder": GATES.ladder.model_copy(update={"users": 10**6})})
+    assert states(look(store, evals, few).judgement)["errors"] is State.PASSED
+    whole = [row for row in store.given if row[0].day < day_of(NOW).isoformat()]
+    store.given = whole + Team(users=60, failing=0.3).cells(at(25), day_of(NOW), 1, 0)
+    judgement = look(store, evals, few).judgement
+    assert (judgement.verdict, states(judgement)["errors"]) == (Verdict.ROLL_BACK, State.BROKEN)
+
+
 def test_internal_users_are_guarded_and_kept_out_of_the_statistics(
     store: Counted, evals: Evals
 ) -> None:
