@@ -31,7 +31,7 @@ REQUIRE := --require nginx --require node --require torch --require cpu --requir
 # Triton too, but where its wheel cannot run; there its tests skip, and say why.
 REQUIRE_TRITON = $(shell $(RUN)/python -c 'from server.tritonserver.environment import unsupported; \
   print("" if unsupported() else "--require triton")')
-ALL_EXTRAS := cpu,train,triton,redis,otel,ab,data,spark,loadtest,eval,docker,ray,dev
+ALL_EXTRAS := cpu,train,tracking,flow,triton,redis,otel,ab,data,spark,loadtest,eval,docker,ray,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-all check format docs bench load measure measure-triton clean lock setup-serve setup-test setup-system

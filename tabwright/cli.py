@@ -74,6 +74,9 @@ EXTRA_OF = {
     "redis": "redis",
     "locust": "loadtest",
     "psutil": "dev",
+    "tensorboard": "tracking",
+    "wandb": "tracking",
+    "metaflow": "flow",
 }
 
 

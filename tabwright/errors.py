@@ -5,7 +5,7 @@
     │                                         ConfigError
     ├─ Busy          try again later          RateLimited EngineOverloaded DeadlineExceeded
     ├─ Unavailable   an operator must act     EngineUnavailable MissingExtra
-    │                                         EnvironmentMissing
+    │                                         EnvironmentMissing RunStopped
     └─ Broken        our bug or corrupt data  EngineFailed CorruptArtifact ValidationFailed
 
 The branch says who must act. `server/app.py` maps a branch to a status, `tabwright/cli.py` to an
@@ -96,6 +96,12 @@ class MissingExtra(Unavailable):
 
 class EnvironmentMissing(Unavailable):
     """Programs that run beside ours, in an environment of their own, could not be installed."""
+
+    retryable = False
+
+
+class RunStopped(Unavailable):
+    """A training run ended before its last step; somebody must look before it goes on."""
 
     retryable = False
 

@@ -13,6 +13,7 @@ from tabwright.cli import EXTRA_OF
 from tabwright.errors import ConfigError, MissingExtra
 from training.config import load_config
 from training.data.cli import add_verbs
+from training.doctor_cli import add_doctor
 from training.plan_cli import add_plan
 
 
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
 
 def _extra(module: str) -> str:
     extra = EXTRA_OF.get(module.split(".")[0], "train")
-    return extra if extra in ("data", "spark") else "train"
+    return extra if extra in ("data", "spark", "tracking", "flow") else "train"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add_verbs(data)
 
     add_plan(verbs)
+    add_doctor(verbs)
 
     verb = verbs.add_parser("run", help="print the torchrun line and become it",
                             epilog="example: tabwright train run --config tiny --out runs/tiny "

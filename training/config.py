@@ -130,6 +130,51 @@ class RunSection(_Section):
     threads: int | None = Field(default=None, gt=0, description="CPU threads a rank")
 
 
+class SpikesSection(_Section):
+    """What counts as a loss spike and what is done about it (`training/spikes.py`).
+
+    All policies leave the update of that step out. `rollback` also goes back at least so many steps
+    and silences the samples that stand out; `lower_rate` multiplies all rates from then on; `stop`
+    ends the run, as more than `most` spikes within `window` steps always do.
+    """
+
+    policy: Literal["skip", "rollback", "lower_rate", "stop"] = "skip"
+    window: int = Field(default=64, ge=8, description="steps that the others are compared with")
+    least: int = Field(default=16, ge=4, description="steps before anything is compared")
+    loss_z: float = Field(default=6.0, gt=0, description="deviations of the loss")
+    grad_norm_z: float = Field(default=12.0, gt=0, description="deviations of the norm's logarithm")
+    rollback_steps: int = Field(default=50, ge=0)
+    rate_factor: float = Field(default=0.5, gt=0, lt=1)
+    most: int = Field(default=10, gt=0)
+
+    @model_validator(mode="after")
+    def _remembers(self) -> Self:
+        if self.least > self.window:
+            raise ValueError("least must not exceed window")
+        return self
+
+
+class Prompt(_Section):
+    """What the model is shown at every checkpoint, to be filled at the border of the two."""
+
+    prefix: str
+    suffix: str = ""
+
+
+class TrackingSection(_Section):
+    """What is measured beside the loss, and where it goes besides the run's own files."""
+
+    wandb_project: str | None = Field(default=None, description="offline where no key is set")
+    tensorboard: bool = False
+    holes: int = Field(default=8, ge=0, description="held-out holes filled at each measure")
+    answer_tokens: int = Field(default=32, gt=0, description="longest answer to hole or prompt")
+    prompts: tuple[Prompt, ...] = (
+        Prompt(prefix="def add(a, b):\n    return "),
+        Prompt(prefix="for i in range(", suffix="):\n    print(i)\n"),
+        Prompt(prefix="import os\n\n\ndef read(path):\n    with open("),
+    )
+
+
 class TrainConfig(_Section):
     """One run, complete."""
 
@@ -138,6 +183,8 @@ class TrainConfig(_Section):
     optimizer: OptimizerSection
     schedule: ScheduleSection
     run: RunSection = RunSection()
+    spikes: SpikesSection = SpikesSection()
+    tracking: TrackingSection = TrackingSection()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -124,7 +124,7 @@ def make_plan(
         seconds=seconds,
         gpu_hours=hours,
         dollars=None if price is None else hours * price,
-        states_bytes=_saved_bytes(model, work) + 4 * model.parameters,
+        states_bytes=saved_bytes(model, work) + 4 * model.parameters,
         checkpoints=_checkpoints(model, cluster, work, seconds),
         fits=tuple(fits),
     )
@@ -172,6 +172,12 @@ def usual_spreads(
     return tuple(_distinct(cluster.gpus, tp, pp, both))
 
 
+def saved_bytes(model: Model, work: Work) -> int:
+    """Weights in 32 bits and the optimizer's states: what a checkpoint holds."""
+    states = states_per_parameter(model.shape, work.optimizer) if model.shape else 8
+    return int(model.parameters * (4 + states))
+
+
 def _distinct(gpus: int, tp: int, pp: int, both: int) -> Iterator[Spread]:
     yield Spread("ddp", gpus)
     if gpus > 1:
@@ -205,7 +211,7 @@ def _fit(shape: Shape, spread: Spread, work: Work, memory_gb: float) -> Fit:
 
 
 def _checkpoints(model: Model, cluster: Cluster, work: Work, seconds: float) -> Checkpoints:
-    size = _saved_bytes(model, work)
+    size = saved_bytes(model, work)
     nodes = -(-cluster.gpus // cluster.node_gpus)
     write_s = size / (cluster.disk_gb_s * 1e9 * nodes)
     every_s = cluster.gpu_hours_to_failure * 3600 / cluster.gpus
@@ -219,9 +225,3 @@ def _checkpoints(model: Model, cluster: Cluster, work: Work, seconds: float) -> 
         daly_s=daly_s,
         lost_share=write_s / daly_s + (daly_s / 2 + cluster.restart_s) / every_s,
     )
-
-
-def _saved_bytes(model: Model, work: Work) -> int:
-    """Weights in 32 bits and the optimizer's states: what a checkpoint holds."""
-    states = states_per_parameter(model.shape, work.optimizer) if model.shape else 8
-    return int(model.parameters * (4 + states))

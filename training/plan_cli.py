@@ -25,7 +25,7 @@ from training.plan import (
 )
 from training.shape import Shape
 
-_ASSUMED_MFU, _ASSUMED_VOCABULARY = 0.4, 32_768
+_ASSUMED_MFU, ASSUMED_VOCABULARY = 0.4, 32_768
 _POSITIVE = (
     "parameters", "tokens", "vocab_size", "peak_tflops", "memory_gb", "tflops", "gpus",
     "node_gpus", "disk_gb_s", "mtbf_hours", "dollars_per_gpu_hour",
@@ -53,7 +53,7 @@ def add_plan(verbs: Any) -> None:
     add("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
     add("--parameters", type=float, help="instead of --config, when no more is known")
     add("--tokens", type=float, help="default: those of the config's steps")
-    add("--vocab-size", type=int, help=f"default: that of --data, or {_ASSUMED_VOCABULARY}")
+    add("--vocab-size", type=int, help=f"default: that of --data, or {ASSUMED_VOCABULARY}")
     add("--data", type=Path, help="shard folder whose vocabulary will be used")
     add("--gpus", type=int, default=1)
     add("--gpu", default="h100", help="one of " + ", ".join(row.name for row in ACCELERATORS))
@@ -94,7 +94,7 @@ def _plan(args: argparse.Namespace) -> int:
         usual_spreads(model.shape, cluster, tensor=args.tp, pipeline=args.pp) if model.shape else ()
     )
     tokens = int(args.tokens or _tokens(config))
-    work = _work(config)
+    work = work_of(config)
     plan = make_plan(model, tokens, cluster, work, recompute=args.recompute, spreads=spreads)
     if args.json:
         shown = {"rate": asdict(rate), "cluster": asdict(cluster), "work": asdict(work)}
@@ -155,7 +155,7 @@ def shape_of(model: ModelSection, vocab: int) -> Shape:
 
 def _vocabulary(data: Path | None) -> int:
     if data is None:
-        return _ASSUMED_VOCABULARY
+        return ASSUMED_VOCABULARY
     from training.data.shards import read_manifest
 
     return int(read_manifest(data)["vocab_size"])
@@ -166,7 +166,8 @@ def _tokens(config: TrainConfig | None) -> int:
     return config.schedule.steps * config.data.batch_rows * config.data.context
 
 
-def _work(config: TrainConfig | None) -> Work:
+def work_of(config: TrainConfig | None) -> Work:
+    """What one GPU computes at a time in a run of this config."""
     if config is None:
         return Work(micro_rows=1, context=0)
     return Work(
