@@ -14,6 +14,7 @@ from tabwright.errors import ConfigError, MissingExtra
 from training.config import load_config
 from training.data.cli import add_verbs
 from training.doctor_cli import add_doctor
+from training.learning_cli import add_verbs as add_learning_verbs
 from training.plan_cli import add_plan
 
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_plan(verbs)
     add_doctor(verbs)
+    add_learning_verbs(verbs)
 
     verb = verbs.add_parser("run", help="print the torchrun line and become it",
                             epilog="example: tabwright train run --config tiny --out runs/tiny "

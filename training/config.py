@@ -175,6 +175,17 @@ class TrackingSection(_Section):
     )
 
 
+class AdapterSection(_Section):
+    """Train small matrices beside frozen ones (LoRA), which `nf4` keeps in four bits (QLoRA)."""
+
+    rank: int = Field(default=16, gt=0, le=64)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
+                                "down_proj")  # fmt: skip
+    base: Literal["full", "nf4"] = "full"
+
+
 class TrainConfig(_Section):
     """One run, complete."""
 
