@@ -16,11 +16,14 @@ from tabwright.errors import Unavailable
 _STREAM = {"stream": True}
 _ATTEMPTS = 50  # to meet a request in the state that a path is about
 
-_TOO_SHORT = "every answer ended at once; give a model that answers longer"
-
 
 class NotMet(Unavailable):
     """A path's state did not come about."""
+
+
+def _too_short(rig: Rig) -> NotMet:
+    errors = f", or was an error, at last {rig.error!r}" if rig.error else ""
+    return NotMet(f"every answer ended at once{errors}; give a model that answers longer")
 
 
 async def _queued(rig: Rig) -> float:
@@ -38,16 +41,15 @@ async def _queued(rig: Rig) -> float:
             tasks.cancel_scope.cancel()
         if waited:
             return free_ms
-    raise NotMet(_TOO_SHORT)
+    raise _too_short(rig)
 
 
 async def _before_first_token(rig: Rig) -> float:
     for _ in range(_ATTEMPTS):
         tokens = rig.engine.victim_tokens
-        entered = rig.engine.victim_entered = anyio.Event()
+        rig.engine.victim_entered = anyio.Event()
         async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
-            await entered.wait()
-            early = rig.engine.victim_tokens == tokens
+            early = await rig.enters() and rig.engine.victim_tokens == tokens
             left = time.perf_counter()
         free_ms = await rig.until(rig.victim_is_gone, left)
         if early:
@@ -76,22 +78,22 @@ async def _leave_stream(rig: Rig, port: int) -> float:
         free_ms = await rig.until(rig.victim_is_gone, left)
         if flows:
             return free_ms
-    raise NotMet(_TOO_SHORT)
+    raise _too_short(rig)
 
 
 async def _whole_answer(rig: Rig) -> float:
     for _ in range(_ATTEMPTS):
         enough = rig.engine.victim_tokens + 3
-        entered = rig.engine.victim_entered = anyio.Event()
+        rig.engine.victim_entered = anyio.Event()
         async with rig.client(rig.port, rig.victim(), x_request_id=VICTIM):
-            await entered.wait()
+            await rig.enters()
             await rig.until(lambda: rig.engine.victim_tokens >= enough or not rig.engine.victims)  # noqa: B023
             flows = rig.engine.victims == 1
             left = time.perf_counter()
         free_ms = await rig.until(rig.victim_is_gone, left)
         if flows:
             return free_ms
-    raise NotMet(_TOO_SHORT)
+    raise _too_short(rig)
 
 
 async def _superseded(rig: Rig) -> float:
@@ -106,7 +108,7 @@ async def _superseded(rig: Rig) -> float:
         await rig.until(lambda: rig.engine.others == OTHERS and rig.victim_is_gone())
         if flows:
             return free_ms
-    raise NotMet(_TOO_SHORT)
+    raise _too_short(rig)
 
 
 PATHS = {

@@ -35,6 +35,9 @@ OTHERS = 8
 SPARE = 2  # slots beside the eight: one for the victim, one for what supersedes it
 VICTIM = "victim"
 _VICTIM_SEED = 1_000_000
+_GOOD = b"HTTP/1.1 200"
+_ERROR_PAUSE_S = 0.05
+_ENTERS_S = 10.0
 _SOURCE = Path(__file__).read_text(encoding="utf-8")
 
 
@@ -148,6 +151,7 @@ class Rig:
     proxied: int | None
     changed: int = 0
     compared: int = 0
+    error: str = ""  # the last answer that was one
     expected: dict[int, str | None] = field(default_factory=dict)
     _chance: random.Random = field(default_factory=lambda: random.Random(1))
 
@@ -164,11 +168,28 @@ class Rig:
         return self.body(prompt=prompt, seed=_VICTIM_SEED, max_tokens=400) | fields
 
     async def flows(self, stream: ByteStream) -> bool:
-        """Read a few pieces; whether more will come."""
+        """Read a few pieces; whether more will come. After an error none does; it is noted."""
         seen = b""
         while seen.count(b"data: ") < 3 and b"\r\n0\r\n" not in seen:
-            seen += await stream.receive()
+            try:
+                seen += await stream.receive()
+            except anyio.EndOfStream:
+                seen = seen or b"no answer"
+                break
+            if len(seen) > len(_GOOD) and not seen.startswith(_GOOD):
+                break
+        if not seen.startswith(_GOOD):
+            self.error = seen.partition(b"\r\n")[0].decode("latin-1")
+            await anyio.sleep(_ERROR_PAUSE_S)
+            return False
         return b"\r\n0\r\n" not in seen
+
+    async def enters(self) -> bool:
+        """Whether the next victim gets as far as the engine; one that is refused does not."""
+        with anyio.move_on_after(_ENTERS_S):
+            await self.engine.victim_entered.wait()
+            return True
+        return False
 
     def victim_is_gone(self) -> bool:
         """Whether nothing of the victim is left: no scope, no place, no slot, no block."""
@@ -208,6 +229,7 @@ class Rig:
         while True:
             text = await self.text(self.body(number, stream=True, **fields))
             if text is None:
+                await anyio.sleep(_ERROR_PAUSE_S)
                 continue
             self.compared += 1
             self.changed += text != self.expected.setdefault(number, text)

@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from server.settings import BUNDLED_MODEL
+from server.tritonserver.alone import alone
 from server.tritonserver.bundle import ensure_export
 from server.tritonserver.environment import RELEASE, ensure, folder, installed, unsupported
-from server.tritonserver.node import START_S, Node, Ports, Running
+from server.tritonserver.node import START_S, Node, Ports, Running, leave_on_signals
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import ConfigError
 
@@ -44,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
         return _status(node, args.json)
     if args.verb == "down":
         return _down(node)
+    leave_on_signals()  # what has been started is ended
     if args.verb == "up":
         told = _up(node, args)
         print(json.dumps({"pid": told.pid, **_addresses(told)}) if args.json else _lines(told))
@@ -59,6 +61,11 @@ def _up(node: Node, args: argparse.Namespace) -> Running:
         NoTriton: it cannot be had or started here.
     """
     _environment()
+    with alone(node.home / ".lock"):  # a second one waits, and finds what the first started
+        return _started(node, args)
+
+
+def _started(node: Node, args: argparse.Namespace) -> Running:
     repository = args.repository or _exported(args.model, node.home) / "model_repository"
     if told := node.running():
         if told.repository != str(repository.resolve()):

@@ -43,7 +43,10 @@ OUTPUTS = (
     TensorRow("output_ids", "INT32", -1, "tokens since the response before"),
     TensorRow("log_probs", "FP32", -1, "one for each of them, if asked for"),
     TensorRow(
-        "finish_reason", "STRING", 1, "empty, and on the last response stop, length or cancelled"
+        "finish_reason",
+        "STRING",
+        1,
+        "empty, and on the last response stop, length, cancelled or stopped",
     ),
 )
 

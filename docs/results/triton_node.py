@@ -12,7 +12,7 @@ from pathlib import Path
 from server.settings import BUNDLED_MODEL
 from server.tritonserver.bundle import ensure_export
 from server.tritonserver.environment import RELEASE, ensure
-from server.tritonserver.node import SHARED_MEMORY, Node, Ports
+from server.tritonserver.node import SHARED_MEMORY, Node, Ports, leave_on_signals
 from tabwright.artifact import ModelArtifact
 
 
@@ -50,7 +50,8 @@ class Measured:
 
 @contextmanager
 def measured() -> Iterator[Measured]:
-    """Run one for the length of the block."""
+    """Run one for the length of the block; a signal that ends the script ends it too."""
+    leave_on_signals()
     with tempfile.TemporaryDirectory() as folder:
         server = Measured(Path(folder))
         try:

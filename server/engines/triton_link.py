@@ -52,10 +52,9 @@ class LinkOwner(Protocol):
 
 @dataclass(slots=True)
 class _Owed:
-    """A request that the server has. finals: final responses to come; a `stop` has its own."""
+    """A request that the server has. stopped_at: when it was told to end it."""
 
     ticket: Ticket
-    finals: int = 1
     stopped_at: float = math.inf
 
 
@@ -98,7 +97,6 @@ class Link:
 
         request = f"{self._name}-{ticket.number}"
         if (owed := self._owed.get(request)) and math.isinf(owed.stopped_at):
-            owed.finals += 1
             owed.stopped_at = time.monotonic()
             self._post(stop(self._model, request))
 
@@ -199,12 +197,13 @@ class Link:
 
     def _take(self, heard: Any) -> None:
         """Hand out what a response brings, and free what ended with it."""
+        from server.engines.triton_wire import STOPPED
+
         owed = self._owed.get(heard.request)
-        if owed is None:
+        if owed is None or heard.finish == STOPPED:
             return
         self._owner.heard(owed.ticket, heard)
-        owed.finals -= heard.final
-        if not owed.finals:
+        if heard.final:
             del self._owed[heard.request]
             self._owner.ended(owed.ticket)
 

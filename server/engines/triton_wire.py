@@ -20,12 +20,13 @@ from tabwright.tensors import INPUTS
 _CODES = {"INT32": "i", "FP32": "f", "UINT64": "Q", "BOOL": "B"}
 _TYPES = {row.name: row.dtype for row in INPUTS}
 _LOST = "Triton was lost while it was answering; try again"
-_FINISHES = ("stop", "length", "cancelled")
+STOPPED = "stopped"  # what a `stop` is answered with; the request that it ended has its own end
+_FINISHES = ("stop", "length", "cancelled", STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One response. `finish` is set, or `error`, on the last one of a request.
+    """One response. `finish` is set, or `error`, on the last one of a request or of a stop.
 
     dead: it is Triton who speaks, because the model does not.
     """
@@ -39,8 +40,8 @@ class Heard:
 
     @property
     def final(self) -> bool:
-        """Nothing more comes for this request."""
-        return bool(self.finish) or self.error is not None
+        """No more tokens come for this request."""
+        return self.finish not in ("", STOPPED) or self.error is not None
 
 
 def ask(

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from server.child import child_environment
+from server.tritonserver.alone import alone
 from server.tritonserver.environment import NoTriton
 from tabwright.artifact import ModelArtifact
 
@@ -24,11 +25,18 @@ def ensure_export(artifact: ModelArtifact, folder: Path) -> Path:
     """Export `artifact` into `folder` unless it is there; return the export.
 
     Raises:
+        ConfigError: the folder cannot be written.
         NoTriton: the export failed; its own message says why.
     """
     out = folder / f"{artifact.name}-{_key(artifact)}"
-    if (out / "manifest.json").is_file():
-        return out
+    if not (out / "manifest.json").is_file():
+        with alone(folder / ".lock"):
+            if not (out / "manifest.json").is_file():  # another process may have been faster
+                _export(artifact, out)
+    return out
+
+
+def _export(artifact: ModelArtifact, out: Path) -> None:
     command = [
         *(sys.executable, "-m", "tabwright", "export", "--to", "local_llm", "--no-validate"),
         *("--artifact", str(artifact.path), "--out", str(out)),
@@ -40,7 +48,6 @@ def ensure_export(artifact: ModelArtifact, folder: Path) -> Path:
     if done.returncode:
         told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise NoTriton(f"the export for Triton failed: {told[-1]}")
-    return out
 
 
 def _key(artifact: ModelArtifact) -> str:

@@ -7,7 +7,6 @@ it never enters the gateway's own environment. It lies beside it, in `triton-ser
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -17,10 +16,9 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from server.tritonserver.alone import alone
 from tabwright.errors import MissingExtra, Unavailable
 
 PYTRITON = "nvidia-pytriton==0.7.0"
@@ -83,7 +81,7 @@ def ensure() -> float:
     if installed():
         return 0.0
     started = time.perf_counter()
-    with _alone():
+    with alone(Path(sys.prefix) / ".triton-server.lock"):
         if not installed():  # another process may have been faster
             _install()
     return time.perf_counter() - started
@@ -134,21 +132,6 @@ def variables() -> dict[str, str]:
 def _key() -> str:
     wanted = f"{PYTRITON} {sys.version_info[:2]} {folder()}"
     return hashlib.sha256(REQUIREMENTS.read_bytes() + wanted.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Hold the lock of the installation; it ends with the process that holds it."""
-    try:
-        lock = (Path(sys.prefix) / ".triton-server.lock").open("w")
-    except OSError as error:
-        raise NoTriton(
-            f"cannot write to {sys.prefix} ({error.strerror}); install tabwright into a virtual "
-            "environment of yours"
-        ) from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _install() -> None:

@@ -101,15 +101,15 @@ class Node:
         self.home.mkdir(parents=True, exist_ok=True)
         link_backend(self.home / "backends" / "python")
         prefix = f"tw{secrets.token_hex(4)}_"
-        with self.log.open("wb") as log:
-            self._child = subprocess.Popen(
-                _command(repository, self.home / "backends", ports, prefix),
-                env=variables(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
-        pid = self._child.pid
-        told = Running(pid, _born(pid) or 0, prefix, ports, str(repository.resolve()))
         try:
+            with self.log.open("wb") as log:
+                self._child = subprocess.Popen(
+                    _command(repository, self.home / "backends", ports, prefix),
+                    env=variables(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )  # fmt: skip
+            pid = self._child.pid
+            told = Running(pid, _born(pid) or 0, prefix, ports, str(repository.resolve()))
             fresh = self._state.with_suffix(".new")
             fresh.write_text(json.dumps(asdict(told)), encoding="utf-8")
             fresh.replace(self._state)
@@ -122,14 +122,16 @@ class Node:
     def stop(self) -> int | None:
         """End it politely, and then at once; its exit code if it is our child."""
         code = None
-        if told := self.running():
-            with suppress(ProcessLookupError):
-                os.kill(told.pid, signal.SIGTERM)
-            deadline = time.monotonic() + _GRACE_S
-            while time.monotonic() < deadline and _born(told.pid) == told.born:
-                code = self._child.poll() if self._child else None
-                time.sleep(0.05)
-        self.kill()
+        try:
+            if told := self.running():
+                with suppress(ProcessLookupError):
+                    os.kill(told.pid, signal.SIGTERM)
+                deadline = time.monotonic() + _GRACE_S
+                while time.monotonic() < deadline and _born(told.pid) == told.born:
+                    code = self._child.poll() if self._child else None
+                    time.sleep(0.05)
+        finally:
+            self.kill()  # also when somebody presses Ctrl-C a second time
         return code
 
     def kill(self, prefix: str | None = None) -> None:
@@ -221,6 +223,17 @@ class Node:
         telling = [row for row in rows if "Error" in row or "error:" in row or "failed to" in row]
         found = (telling or rows or ["it said nothing"])[-1]
         return found.rpartition("] ")[2].strip()[:300]
+
+
+def leave_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: by leaving its blocks."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _command(repository: Path, backends: Path, ports: Ports, prefix: str) -> list[str]:

@@ -81,7 +81,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         if "stop" in values:
             if request.id in self.running:
                 self.running[request.id].set()
-            return await tell(_response(request.id, [], "cancelled"))
+            return await tell(_response(request.id, [], "stopped"))
         self.asked += 1
         if self.mode == "mute":
             return None

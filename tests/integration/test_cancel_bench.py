@@ -7,6 +7,8 @@ import json
 import pytest
 
 from server.cancel_bench import main
+from server.cancel_rig import VICTIM, busy_rig
+from server.settings import ServerSettings
 from tabwright.artifact import ModelArtifact
 
 
@@ -36,3 +38,13 @@ def test_every_path_is_measured_and_nothing_leaks(
     assert report["after_a_token"] > 0
     assert report["neighbours"]["answers"] >= 16
     assert report["neighbours"]["changed"] == 0
+
+
+@pytest.mark.anyio
+async def test_a_refused_victim_is_noted_and_not_waited_for(tiny: ModelArtifact) -> None:
+    settings = ServerSettings(port=0, engine="scripted", model=tiny.path, api_key="k" * 32)
+    async with busy_rig(settings, nginx=False) as rig:
+        async with rig.client(rig.port, rig.victim(stream=True), x_request_id=VICTIM) as stream:
+            assert not await rig.flows(stream)
+        assert rig.error == "HTTP/1.1 401 Unauthorized"
+        assert rig.victim_is_gone()

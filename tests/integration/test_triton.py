@@ -116,9 +116,10 @@ async def test_100_cancels_free_the_model_and_leak_nothing(
                     group.start_soon(leave)
         await until(lambda: engine.stats().running == 0)
         assert engine.stats().cancelled == 100
-        told = server.metrics()
-        assert told["tabwright_llm_aborts_total"] == aborts + 100
-        assert told["tabwright_llm_active"] == told["tabwright_llm_waiting"] == 0
+        # Metrics are told after the last response.
+        await until(lambda: server.metrics()["tabwright_llm_aborts_total"] == aborts + 100)
+        await until(lambda: server.metrics()["tabwright_llm_active"] == 0)
+        assert server.metrics()["tabwright_llm_waiting"] == 0
         assert len(await ids_of(engine, prompt, 8)) == 8
 
 

@@ -149,7 +149,7 @@ def model_yaml(runtime: Runtime, serving: Serving) -> str:
     ours: dict[str, Any] = {
         "runtime": runtime.module,
         "lora_module": runtime.lora_module,
-        "cancellation_check_period_ms": 20,
+        "cancellation_check_period_ms": 50,  # for clients that leave; the gateway says stop
     }
     arguments = {"model": "../../../checkpoint", **llm_arguments(runtime, serving)}
     if serving.adapters:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 __version__ = "1"
 COLDEST = 1e-5  # below, sampling is greedy, and dividing by it would overflow
+TURN_S = 0.001  # of the interpreter's lock, for which a cancel waits; by itself Python takes 0.005
 
 
 @dataclass(kw_only=True)
@@ -65,6 +67,7 @@ class LLM:
 
     def __init__(self, *, model, dtype="float32", max_seq_len, max_batch_size, threads=None):
         """Load the checkpoint `model`."""
+        sys.setswitchinterval(TURN_S)
         if threads:
             torch.set_num_threads(threads)
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
@@ -204,7 +207,12 @@ class Generation:
             return -1, 0.0
         model = self._llm.model
         self._llm.adapters.use(self._adapter)
-        told = model(input_ids=torch.tensor([new]), past_key_values=self._cache, use_cache=True)
+        told = model(
+            input_ids=torch.tensor([new]),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
         logits = told.logits[0, -1].float()
         token = self._choose(self._changed(logits))
         return token, float(torch.log_softmax(logits, 0)[token])

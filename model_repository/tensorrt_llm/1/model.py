@@ -80,8 +80,8 @@ class TritonPythonModel:
         last = failure("failed: the model is shutting down")
         try:
             if scalar(request, "stop", False):
-                self._stop(request.request_id())
-                last = response(finish="cancelled")
+                await self._stop(request.request_id())
+                last = response(finish="stopped")
             else:
                 last = await self._answer(request, sender)
         except Refused as error:
@@ -91,6 +91,7 @@ class TritonPythonModel:
             last = failure(f"failed: {flat(error)}")
         finally:
             sender.send(last, flags=FINAL)
+            self._gauges.count()  # last, because nobody's slot should wait for Triton's metrics
 
     async def _answer(self, request, sender):
         """Run one generation and return the last response."""
@@ -121,7 +122,7 @@ class TritonPythonModel:
                         watcher.cancel()
         finally:
             del self._running[key]
-            self._gauges.count()
+            run.ended.set()
 
     async def _watch(self, sender, run):
         """Abort the generation once its client has gone."""
@@ -142,10 +143,11 @@ class TritonPythonModel:
                     pb_utils.Logger.log_error(f"no KV cache statistics: {type(error).__name__}")
             await asyncio.sleep(CACHE_PERIOD_S)
 
-    def _stop(self, key):
-        """End a running request by its id; one that has ended, or never was, is no error."""
+    async def _stop(self, key):
+        """End a running request by its id and see it end; one that never ran is no error."""
         if run := self._running.get(key):
             run.abort()
+            await run.ended.wait()
 
 
 class Call:
@@ -209,6 +211,7 @@ class Run:
         self.aborted = False
         self.begun = False
         self.limit = None
+        self.ended = asyncio.Event()
         self._gauges = gauges
         self._seen = 0
         self._started = time.monotonic()
@@ -218,8 +221,8 @@ class Run:
         if self.aborted:
             return
         self.aborted = True
-        self._gauges.aborts.increment(1)
         self.generation.abort()
+        self._gauges.aborted += 1
         if self.limit is not None:
             self.limit.reschedule(asyncio.get_running_loop().time() + ABORT_PATIENCE_S)
 
@@ -286,12 +289,14 @@ class Gauges:
         self._running = running
         self._labels = {"model": name}
         self._families = []  # a metric whose family is gone cannot be set
+        self._said = {}
+        self.aborted = 0  # since they were told
         family = pb_utils.MetricFamily
         gauge, counter = family.GAUGE, family.COUNTER
         self._waiting = self._make("waiting", "requests without a token so far", gauge)
         self._active = self._make("active", "requests that are generating", gauge)
         self.tokens = self._make("tokens_total", "tokens generated", counter)
-        self.aborts = self._make("aborts_total", "requests ended by their client", counter)
+        self._aborts = self._make("aborts_total", "requests ended by their client", counter)
         self.first_tokens = self._make("first_tokens_total", "answers begun", counter)
         self.first_token_seconds = self._make(
             "first_token_seconds_total", "time to the first token of all of them", counter
@@ -307,19 +312,28 @@ class Gauges:
         return family.Metric(labels=self._labels)
 
     def count(self):
-        """Say how many wait and how many generate."""
+        """Say how many wait, how many generate, and how many more were aborted."""
         begun = sum(run.begun for run in self._running.values())
-        self._active.set(begun)
-        self._waiting.set(len(self._running) - begun)
+        self._set(self._active, begun)
+        self._set(self._waiting, len(self._running) - begun)
+        if self.aborted:
+            self._aborts.increment(self.aborted)
+            self.aborted = 0
         if not self._running:
-            self._cache.set(0.0)  # nobody asks the LLM any more, and nobody holds a block
+            self._set(self._cache, 0.0)  # nobody asks the LLM any more, and nobody holds a block
 
     def cache(self, told):
         """Take the LLM's statistics of one step: a table, or its JSON."""
         stats = json.loads(told) if isinstance(told, str) else told
         blocks = stats.get("kvCacheStats")
         if blocks and blocks["maxNumBlocks"] and self._running:
-            self._cache.set(blocks["usedNumBlocks"] / blocks["maxNumBlocks"])
+            self._set(self._cache, blocks["usedNumBlocks"] / blocks["maxNumBlocks"])
+
+    def _set(self, metric, value):
+        """Tell Triton what it does not know yet; all requests wait while it is told."""
+        if self._said.get(metric) != value:
+            self._said[metric] = value
+            metric.set(value)
 
 
 def adapters(ours, folder):

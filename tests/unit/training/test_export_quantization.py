@@ -20,8 +20,9 @@ from training.export.quantization import WEIGHT_ERROR_BOUND, Quantization
 from training.export.tensorrt_llm import export_model
 from training.export.weights import tensor_table
 
-pytestmark = [pytest.mark.needs("torch"), pytest.mark.slow]
-WIDE = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32}
+pytestmark = pytest.mark.needs("torch")
+# With weights as large as elsewhere a random model is chaos: bf16 alone would move its loss.
+WIDE = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32, "initializer_range": 0.1}
 NOWHERE = Path("no-python-is-asked")
 
 
@@ -43,6 +44,7 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.needs("container-python")
 @pytest.mark.parametrize(
     ("method", "algorithm", "stored"),
@@ -62,8 +64,8 @@ def test_a_quantised_export_has_its_price_in_the_manifest(
     assert told["weight_error"]["max"] <= WEIGHT_ERROR_BOUND[method]
     loss = told["loss"]
     assert loss["before"] != loss["after"]  # rounding is seen, and stays small
-    assert abs(loss["after"] - loss["before"]) < 1.0
-    assert abs(loss["simulated"] - loss["after"]) < 0.5
+    assert abs(loss["after"] - loss["before"]) < 0.3
+    assert abs(loss["simulated"] - loss["after"]) < 0.1  # two readings of one file
     checkpoint = ModelArtifact.load(out / "checkpoint")
     quantised = json.loads((out / "checkpoint" / "hf_quant_config.json").read_text())
     assert quantised["quantization"]["quant_algo"] == algorithm
