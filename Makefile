@@ -28,9 +28,10 @@ CLIENTS_READY := $(if $(wildcard $(CLIENTS)/package.json),$(CLIENTS)/node_module
 
 # What CI must not skip: with --require a missing service is a failure, not a skip.
 REQUIRE := --require nginx --require node --require torch --require cpu --require sandbox --require redis --require languages --require chromium --require browser
-# Triton too, but where its wheel cannot run; there its tests skip, and say why.
+# Triton and the transformers of its container too, but where their wheels cannot run; there the
+# tests skip, and say why.
 REQUIRE_TRITON = $(shell $(RUN)/python -c 'from server.tritonserver.environment import unsupported; \
-  print("" if unsupported() else "--require triton")')
+  print("" if unsupported() else "--require triton --require container-python")')
 ALL_EXTRAS := cpu,train,tracking,flow,triton,redis,otel,ab,data,spark,loadtest,eval,docker,ray,dev
 
 .DEFAULT_GOAL := help

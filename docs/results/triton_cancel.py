@@ -18,7 +18,7 @@ from docs.results.triton_node import Measured, measured, where
 
 ROUNDS, CANCELS = 25, 500
 LIMIT_MS = 50.0
-GROWTH_MB = 8.0  # of a process, by 500 cancels
+GROWTH_MB = 16.0  # of a process of 400, by paths and 500 cancels; a next 500 add below 1
 SETTLE_S = 5.0  # gauges are told after the last response
 BOUND_S = 400
 

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from server.engines.registry import load_engine
+from server.settings import BUNDLED_MODEL
 from tabwright.artifact import ModelArtifact
 from tabwright.engine import CompletionEngine, Tokens
 from tabwright.errors import (
@@ -29,6 +30,7 @@ from tests.fakes.tiny_artifact import make_tiny_artifact
 
 pytestmark = pytest.mark.anyio
 SLOTS = WAITING = 4
+BEYOND = 100_000  # stands for the size of the vocabulary, or is more than any context
 PATIENCE_S = 20  # the machine may be busy; how fast it really is, `tabwright bench` measures
 
 
@@ -48,8 +50,12 @@ class Answer(NamedTuple):
     pieces: int
 
 
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> ModelArtifact:
+@pytest.fixture(scope="module", params=["tiny", pytest.param("bundled", marks=pytest.mark.slow)])
+def artifact(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> ModelArtifact:
+    if request.param == "bundled":
+        return ModelArtifact.load(BUNDLED_MODEL)
     return make_tiny_artifact(tmp_path_factory.mktemp("artifacts") / "tiny")
 
 
@@ -246,14 +252,16 @@ async def test_generation_stops_where_the_context_ends(engine: CompletionEngine)
 
 @pytest.mark.parametrize(
     ("bad", "field"),
-    [([], "prompt"), ([3, -1], "prompt"), ([3, 640], "prompt"), ([3] * 1024, "prompt")],
+    [([], "prompt"), ([3, -1], "prompt"), ([3, BEYOND], "prompt"), ([3] * BEYOND, "prompt")],
     ids=["empty", "negative id", "id beyond the vocabulary", "no room in the context"],
 )
 async def test_a_prompt_that_cannot_be_served_is_refused(
     engine: CompletionEngine, bad: list[int], field: str
 ) -> None:
+    sizes = (engine.artifact.vocab_size, engine.max_context)
+    row = [sizes[0] if i == BEYOND else i for i in bad][: sizes[1]]
     with pytest.raises(InvalidRequest) as caught:
-        await answer(engine, bad, GREEDY)
+        await answer(engine, row, GREEDY)
     assert caught.value.field == field
 
 
@@ -261,7 +269,7 @@ async def test_a_stop_token_outside_the_vocabulary_is_refused(
     engine: CompletionEngine, prompt: list[int]
 ) -> None:
     with pytest.raises(InvalidRequest):
-        await answer(engine, prompt, SamplingParams(stop_token_ids=(640,)))
+        await answer(engine, prompt, SamplingParams(stop_token_ids=(engine.artifact.vocab_size,)))
 
 
 async def test_a_full_line_refuses_at_once(engine: CompletionEngine, prompt: list[int]) -> None:

@@ -5,9 +5,10 @@ Release 24.10 dies when gRPC streams with fast tokens are cancelled; nothing her
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from server.tritonserver.environment import installed, python, unsupported
 from server.tritonserver.node import Node, Ports
@@ -75,3 +76,36 @@ def triton_server(repository: Path, home: Path) -> Iterator[TritonServer]:
         yield server
     finally:
         server.kill()
+
+
+def ask(
+    server: TritonServer, model: str, prompt: Sequence[int], count: int = 16, **more: Any
+) -> tuple[list[int], str]:
+    """Ids and finish reason of one request by a plain client, or what Triton says is wrong."""
+    import numpy as np
+    from tritonclient import grpc
+    from tritonclient.utils import np_to_triton_dtype
+
+    given = {
+        "input_ids": np.array(prompt, np.int32),
+        "max_tokens": np.array([count], np.int32),
+        "stream": np.array([True]),
+    } | more
+    inputs = []
+    for name, values in given.items():
+        tensor = grpc.InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
+        tensor.set_data_from_numpy(values)
+        inputs.append(tensor)
+    answers: list[Any] = []
+    with grpc.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+        client.start_stream(lambda result, error: answers.append((result, error)))
+        client.async_stream_infer(model, inputs, enable_empty_final_response=False)
+        client.stop_stream()  # returns when all has been answered
+    ids: list[int] = []
+    finish = ""
+    for result, error in answers:
+        if error is not None:
+            return ids, str(error)
+        ids += result.as_numpy("output_ids").tolist()
+        finish = result.as_numpy("finish_reason")[0].decode() or finish
+    return ids, finish

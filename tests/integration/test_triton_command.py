@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,44 @@ def test_a_second_up_finds_the_first_and_another_model_is_refused(
     (other / "m" / "config.pbtxt").touch()
     said = triton("up", "--repository", str(other), home=home, code=2)
     assert "tabwright triton down" in said
+
+
+@needs_triton
+def test_two_at_once_start_one(home: Path, tiny: ModelArtifact) -> None:
+    command = [
+        *(sys.executable, "-m", "tabwright", "triton", "up", "--home", str(home)),
+        *("--model", str(tiny.path), "--port", "0", "--json"),
+    ]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [json.loads(process.communicate(timeout=PATIENCE_S)[0]) for process in both]
+    assert told[0]["pid"] == told[1]["pid"]
+    running = Node(home).running()
+    assert running is not None
+    assert running.pid == told[0]["pid"]
+
+
+@needs_triton
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_is_told_to_end_while_it_starts_leaves_nothing(
+    home: Path, tiny: ModelArtifact, number: signal.Signals
+) -> None:
+    command = [
+        *(sys.executable, "-m", "tabwright", "triton", "serve", "--home", str(home)),
+        *("--model", str(tiny.path), "--port", "0"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while (running := Node(home).running()) is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert running is not None
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number
+        finally:
+            process.kill()
+    assert Node(home).running() is None
+    assert not _named(running.shm_prefix)
+    assert not list(SHARED_MEMORY.glob(running.shm_prefix + "*"))
 
 
 @needs_triton
