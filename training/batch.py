@@ -13,18 +13,21 @@ from training.loader import Rows
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Ids and their successors, shape (rows, context); IGNORE among the targets has no loss."""
+    """Ids and their successors, shape (rows, context); IGNORE among the targets has no loss.
+
+    documents_BT and prefixes_BT are those of the loader's `Rows`.
+    """
 
     inputs_BT: torch.Tensor
     targets_BT: torch.Tensor
+    documents_BT: torch.Tensor
+    prefixes_BT: torch.Tensor
 
     @classmethod
     def of(cls, rows: Rows, device: torch.device) -> Batch:
         """Move the loader's rows to the device."""
-        return cls(
-            torch.from_numpy(rows.inputs_BT).to(device),
-            torch.from_numpy(rows.targets_BT).to(device),
-        )
+        parts = (rows.inputs_BT, rows.targets_BT, rows.documents_BT, rows.prefixes_BT)
+        return cls(*(torch.from_numpy(part).to(device) for part in parts))
 
     def __len__(self) -> int:
         return len(self.inputs_BT)
@@ -32,7 +35,13 @@ class Batch:
     def micro(self, rows: int) -> Iterator[Batch]:
         """Cut into pieces of `rows` rows, the last may be smaller."""
         for at in range(0, len(self), rows):
-            yield Batch(self.inputs_BT[at : at + rows], self.targets_BT[at : at + rows])
+            piece = slice(at, at + rows)
+            yield Batch(
+                self.inputs_BT[piece],
+                self.targets_BT[piece],
+                self.documents_BT[piece],
+                self.prefixes_BT[piece],
+            )
 
 
 # What the model says of a batch: the nats of each target, shape (rows, context), 0 where ignored.

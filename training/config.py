@@ -6,6 +6,7 @@ wrong key or value stops the program before anything starts.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +23,18 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelSection(_Section):
-    """Shape of a Llama trained from scratch; `max_positions` is the context it is served at."""
+Architecture = Literal["llama", "qwen2", "qwen3", "starcoder2"]
 
+
+class ModelSection(_Section):
+    """Shape of the model; `max_positions` is the context it is served at.
+
+    With `checkpoint`, a Hugging Face folder, training starts from its weights and the shape is its.
+    """
+
+    architecture: Architecture = "llama"
+    checkpoint: Path | None = None
+    tie_embeddings: bool = True
     hidden_size: int = Field(gt=0)
     layers: int = Field(gt=0)
     heads: int = Field(gt=0)
@@ -70,6 +80,8 @@ class DataSection(_Section):
     batch_rows: int = Field(gt=0)
     micro_rows: int = Field(gt=0, description="rows of one forward pass on one rank")
     seed: int = 0
+    family: str = Field(default="tabwright", description="FIM family, a row of tabwright/fim.py")
+    mask_documents: bool = Field(default=False, description="examples of a row see no other")
     fim_rate: float = Field(default=0.5, ge=0, le=1)
     spm_rate: float = Field(default=0.5, ge=0, le=1)
     header_rate: float = Field(default=0.5, ge=0, le=1)
@@ -121,12 +133,11 @@ class ScheduleSection(_Section):
 class RunSection(_Section):
     """How the run goes on the machine."""
 
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp32", "fp8"] = "bf16"
     compile: bool = False
+    deterministic: bool = Field(default=False, description="refuse kernels that vary by run")
     eval_every: int = Field(default=100, gt=0)
     eval_rows: int = Field(default=32, gt=0)
-    checkpoint_every: int = Field(default=200, gt=0)
-    keep_checkpoints: int = Field(default=2, gt=0)
     threads: int | None = Field(default=None, gt=0, description="CPU threads a rank")
 
 
@@ -186,6 +197,35 @@ class AdapterSection(_Section):
     base: Literal["full", "nf4"] = "full"
 
 
+class ParallelSection(_Section):
+    """How the ranks share the work; what `tensor` x `pipeline` leaves over shares the rows.
+
+    `ddp` keeps a whole model on each rank, `fsdp` a share of every parameter.
+    """
+
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    tensor: int = Field(default=1, gt=0, description="ranks that share each matrix")
+    recompute: bool = Field(default=False, description="activations again in the backward pass")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.tensor > 1 and self.strategy == "ddp":
+            raise ValueError('tensor above 1 needs strategy = "fsdp"')
+        return self
+
+
+class CheckpointSection(_Section):
+    """How often a run is saved and what stays. `keep`: newest; `keep_every`: steps that stay."""
+
+    every: int = Field(default=200, gt=0)
+    keep: int = Field(default=2, gt=0)
+    keep_every: int | None = Field(default=None, gt=0)
+    second: Path | None = Field(default=None, description="another folder for copies")
+    average: float | None = Field(
+        default=None, gt=0, lt=1, description="decay of an exponential average of the weights"
+    )
+
+
 class TrainConfig(_Section):
     """One run, complete."""
 
@@ -196,6 +236,8 @@ class TrainConfig(_Section):
     run: RunSection = RunSection()
     spikes: SpikesSection = SpikesSection()
     tracking: TrackingSection = TrackingSection()
+    parallel: ParallelSection = ParallelSection()
+    checkpoint: CheckpointSection = CheckpointSection()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -224,6 +266,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         for override in overrides:
             _apply(raw, override)
+        _take_shape(raw)
         return TrainConfig.model_validate(raw)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -242,3 +285,28 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = value
     raw.setdefault(section, {})[name] = parsed
+
+
+def _take_shape(raw: dict[str, Any]) -> None:
+    """Fill in the shape of the checkpoint that training starts from; what is written stays."""
+    model = raw.get("model")
+    if not isinstance(model, dict) or "checkpoint" not in model:
+        return
+    file = Path(model["checkpoint"]) / "config.json"
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        rope = found.get("rope_parameters") or {}
+        shape = {
+            "architecture": found["model_type"],
+            "hidden_size": found["hidden_size"],
+            "layers": found["num_hidden_layers"],
+            "heads": found["num_attention_heads"],
+            "kv_heads": found.get("num_key_value_heads") or found["num_attention_heads"],
+            "intermediate_size": found["intermediate_size"],
+            "max_positions": found["max_position_embeddings"],
+            "rope_theta": rope.get("rope_theta") or found.get("rope_theta", 10_000.0),
+            "tie_embeddings": found.get("tie_word_embeddings", False),
+        }
+    except (OSError, ValueError, LookupError) as error:
+        raise ConfigError(f"model.checkpoint: {file} cannot be read ({error!r})") from error
+    raw["model"] = shape | model

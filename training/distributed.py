@@ -1,4 +1,4 @@
-"""The ranks of a run: their group, device and sums. One process needs no group."""
+"""The ranks of a run: their group, device and sums. One process is a group too."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ import torch.distributed as dist
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """Join torchrun's ranks (gloo on CPUs, nccl on GPUs) and leave them again."""
-    if "RANK" not in os.environ:
-        yield
-        return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    """Join torchrun's ranks and leave them again; without torchrun, be the only rank.
+
+    Tensors on CPUs travel by gloo, those on GPUs by nccl.
+    """
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if "RANK" in os.environ:
+        dist.init_process_group(backend)
+    else:
+        store = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
     try:
         yield
     finally:
@@ -35,17 +40,3 @@ def own_device() -> torch.device:
     local = int(os.environ.get("LOCAL_RANK", 0))
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
-
-
-def total(value: torch.Tensor) -> torch.Tensor:
-    """Sum over all ranks; every rank must call."""
-    if dist.is_initialized():
-        value = value.clone()
-        dist.all_reduce(value)
-    return value
-
-
-def barrier() -> None:
-    """Wait for all ranks."""
-    if dist.is_initialized():
-        dist.barrier()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from training.config import OptimizerSection, ScheduleSection
 
@@ -25,9 +25,13 @@ class Optimizer:
         """Split the parameters by their role."""
         import torch
 
+        from training.muon import Muon
+
+        self._names: dict[torch.nn.Parameter, str] = {}
         matrices: list[torch.nn.Parameter] = []
         rest: list[torch.nn.Parameter] = []
         for name, parameter in named:
+            self._names[parameter] = name
             inner = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
             (matrices if inner else rest).append(parameter)
         betas = (0.9, 0.95)
@@ -36,13 +40,7 @@ class Optimizer:
              config.embedding_lr)
         ]  # fmt: skip
         if config.name == "muon":
-            muon = torch.optim.Muon(
-                matrices,
-                lr=config.lr,
-                weight_decay=config.weight_decay,
-                momentum=0.95,
-                adjust_lr_fn="match_rms_adamw",
-            )
+            muon = Muon(matrices, config.lr, weight_decay=config.weight_decay)
             self._parts.append((muon, config.lr))
         else:
             adamw = torch.optim.AdamW(matrices, config.lr, betas, weight_decay=config.weight_decay)
@@ -61,14 +59,25 @@ class Optimizer:
         for part, _ in self._parts:
             part.zero_grad(set_to_none=True)
 
-    def state_dict(self) -> list[dict[str, Any]]:
-        """State of every part, in order."""
-        return [part.state_dict() for part, _ in self._parts]
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """State of every parameter under its name; what no step has made yet is made, as zeros."""
+        import torch
 
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Restore what `state_dict` gave."""
-        for (part, _), state in zip(self._parts, states, strict=True):
-            part.load_state_dict(state)
+        named: dict[str, torch.Tensor] = {}
+        for part, _ in self._parts:
+            fields = _FIELDS[type(part).__name__]
+            for parameter in (p for group in part.param_groups for p in group["params"]):
+                state = part.state[parameter]
+                if not state:
+                    state.update({field: torch.zeros_like(parameter) for field in fields})
+                    if fields is _FIELDS["AdamW"]:
+                        state["step"] = torch.tensor(0.0)
+                named |= {f"{self._names[parameter]}.{key}": state[key] for key in state}
+        return named
+
+
+# What each optimizer keeps of a parameter, of the parameter's shape.
+_FIELDS = {"AdamW": ("exp_avg", "exp_avg_sq"), "Muon": ("momentum_buffer",)}
 
 
 def rate_share(step: int, schedule: ScheduleSection) -> float:

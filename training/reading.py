@@ -21,6 +21,7 @@ from training.examples.recipe import Rates, Recipe
 from training.examples.sentinels import Sentinels
 from training.examples.spans import Spans
 from training.examples.splitting import Vocabulary
+from training.family import bind_family
 from training.loader import Loader
 from training.order import Group, Order, Shares, Stream
 
@@ -37,7 +38,7 @@ def open_loader(config: DataSection, data: Path, split: str) -> Loader:
         CorruptArtifact: a shard is missing or was altered.
     """
     tokenizer = Tokenizer.from_file(data / "tokenizer.json")
-    fim = FimFormat.bind("tabwright", tokenizer, "spm")
+    fim = bind_family(config.family, tokenizer)
     recipe = _recipe(config, tokenizer, fim)
     corpora: list[Corpus] = [Documents(open_shards(data, split), recipe)]
     if config.instructions:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
+import torch.distributed as dist
 
-from tabwright.errors import ConfigError
-from tabwright.fim import FimFormat
+from tabwright.errors import CorruptArtifact
 from tabwright.tokenizer import Tokenizer
+from training.averaging import Average
 from training.batch import Batch, Objective
-from training.checkpoint import latest_checkpoint, prune_checkpoints, save_checkpoint
 from training.config import TrainConfig
+from training.consumed import Consumed
 from training.data.shards import HELD_OUT, TRAIN, read_manifest
-from training.distributed import barrier, own_device, rank_and_world, total
+from training.distributed import own_device
+from training.family import bind_family
+from training.layout import Layout
 from training.loader import Ahead, Loader
 from training.model import build_model
 from training.objectives.next_token import NextToken
 from training.optimizer import Optimizer
+from training.parallel import spread
 from training.reading import open_loader
-from training.run_folder import claim, load_weights, restore
+from training.run_folder import claim, load_weights, memory_of, newest
+from training.saving import Saver, restore
 from training.scoring import Scored
 from training.step import AcceptAll, Guard
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -35,19 +36,18 @@ class Run:
     """Everything one rank holds. `step` counts finished optimizer steps."""
 
     config: TrainConfig
-    data: Path
-    checkpoints: Path
-    rank: int
-    world: int
+    layout: Layout
     device: torch.device
     training: Ahead
     held_out: Loader
     model: Any
-    replica: Any
     scored: Any
     optimizer: Optimizer
+    average: Average | None
     objective: Objective
     guard: Guard
+    saver: Saver
+    consumed: Consumed
     step: int = 0
 
     @classmethod
@@ -55,77 +55,96 @@ class Run:
         """Open the data and build the model: fresh, from other weights, or resumed.
 
         Raises:
-            ConfigError: the world size does not divide the batch, or `out` is another run's.
+            ConfigError: the ranks cannot share the work, or `out` is another run's.
             CorruptArtifact: a shard was altered.
         """
-        rank, world = rank_and_world()
-        _check_rows(config, world)
-        if config.run.threads:
-            torch.set_num_threads(config.run.threads)
         device = own_device()
+        layout = Layout.of(config, device)
+        _set_up_torch(config)
         tokenizer = Tokenizer.from_file(data / "tokenizer.json")
-        fim = FimFormat.bind("tabwright", tokenizer, "spm")
+        fim = bind_family(config.data.family, tokenizer)
+        if dist.get_rank() == 0:
+            claim(out, config, read_manifest(data)["digest"], init_from)
+        dist.barrier()
+        resumed = newest(out, config.checkpoint.second)
         torch.manual_seed(config.data.seed)
         model: Any = build_model(config.model, tokenizer.vocab_size, fim)
-        model.to(device)
-        optimizer = Optimizer(model.named_parameters(), config.optimizer)
-        if rank == 0:
-            claim(out, config, read_manifest(data)["digest"], init_from)
-        barrier()
-        resumed = latest_checkpoint(out / "checkpoints")
-        step = restore(model, optimizer, resumed, device) if resumed else 0
         if init_from is not None and not resumed:
             load_weights(model, init_from / "model")
-        scored = Scored(model, bf16=config.run.precision == "bf16")
-        replica = DistributedDataParallel(scored) if world > 1 else scored
-        return cls(
+        scored = spread(Scored(model.to(device), config.run.precision), layout, config)
+        decay = config.checkpoint.average
+        run = cls(
             config=config,
-            data=data,
-            checkpoints=out / "checkpoints",
-            rank=rank,
-            world=world,
+            layout=layout,
             device=device,
             training=Ahead(open_loader(config.data, data, TRAIN)),
             held_out=open_loader(config.data, data, HELD_OUT),
             model=model,
-            replica=replica,
-            scored=torch.compile(replica) if config.run.compile else replica,
-            optimizer=optimizer,
+            scored=scored,
+            optimizer=Optimizer(model.named_parameters(), config.optimizer),
+            average=Average(model.named_parameters(), decay) if decay else None,
             objective=NextToken(),
             guard=AcceptAll(),
-            step=step,
+            saver=Saver(out / "checkpoints", config.checkpoint, model, data / "tokenizer.json"),
+            consumed=Consumed(),
         )
+        if resumed:
+            run.step, memory = memory_of(resumed)
+            run.consumed = Consumed(memory["consumed"])
+            restore(resumed, run.state())
+        return run
 
     def nats(self, batch: Batch) -> torch.Tensor:
         """Nats of each target of a batch, 0 where it is ignored."""
-        nats_BT: torch.Tensor = self.scored(batch.inputs_BT, batch.targets_BT)
-        return nats_BT
+        masked = self.config.data.mask_documents or self.config.data.prefix_rate > 0
+        seen = (batch.documents_BT, batch.prefixes_BT) if masked else ()
+        nats: torch.Tensor = self.scored(batch.inputs_BT, batch.targets_BT, *seen)
+        return nats.view_as(batch.targets_BT)
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
         """Mean loss over the first `run.eval_rows` held-out rows, holes included."""
+        size, layout = self.config.data.micro_rows, self.layout
         rows = Batch.of(self.held_out.batch(0, self.config.run.eval_rows), self.device)
-        loss_sum, counted = (torch.zeros((), device=self.device) for _ in range(2))
-        for number, micro in enumerate(rows.micro(self.config.data.micro_rows)):
-            if number % self.world == self.rank:
-                loss_sum += self.objective.loss(self.nats, micro)
-                counted += self.objective.weight(micro)
-        return float(total(loss_sum) / total(counted))
+        sums = torch.zeros(2, device=self.device)
+        pieces = list(rows.micro(size))
+        # Every rank calls the model as often as the others: their shares of it may be needed.
+        for at in range(0, len(pieces), layout.row_ranks):
+            number = at + layout.row_rank
+            micro = pieces[min(number, len(pieces) - 1)]
+            loss, weight = self.objective.loss(self.nats, micro), self.objective.weight(micro)
+            if number < len(pieces):
+                sums += torch.stack([loss, weight.float()])
+        loss_sum, counted = layout.total(sums).tolist()
+        return float(loss_sum / counted)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that a checkpoint restores, in this rank's layout."""
+        averaged = self.average.tensors if self.average else {}
+        return {
+            **{f"model.{name}": p.detach() for name, p in self.model.named_parameters()},
+            **{f"optimizer.{name}": t for name, t in self.optimizer.tensors().items()},
+            **{f"average.{name}": t for name, t in averaged.items()},
+        }
 
     def save(self) -> None:
-        """Write a checkpoint (rank 0) and drop the oldest ones."""
-        if self.rank == 0:
-            state = {"optimizer": self.optimizer.state_dict()}
-            tokenizer = self.data / "tokenizer.json"
-            path = save_checkpoint(self.checkpoints, self.step, self.model, tokenizer, state)
-            prune_checkpoints(self.checkpoints, self.config.run.keep_checkpoints)
-            logger.info("saved %s", path)
-        barrier()
+        """Begin a checkpoint of this step; training may go on at once."""
+        lanes = torch.tensor(self.consumed.lanes, device=self.device)
+        self.consumed.gather(self.layout.total(lanes).tolist())
+        self.saver.save(self.step, self.state(), memory={"consumed": self.consumed.digest()})
+
+    def close(self) -> None:
+        """Wait for the last checkpoint and end the threads.
+
+        Raises:
+            CorruptArtifact: it could not be written.
+        """
+        self.training.close()
+        if not self.saver.close():
+            raise CorruptArtifact("the last checkpoint could not be written; see the log for why")
 
 
-def _check_rows(config: TrainConfig, world: int) -> None:
-    if config.data.batch_rows % (world * config.data.micro_rows):
-        raise ConfigError(
-            f"data.batch_rows ({config.data.batch_rows}) must be a multiple of world size x "
-            f"data.micro_rows ({world} x {config.data.micro_rows})"
-        )
+def _set_up_torch(config: TrainConfig) -> None:
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    torch.use_deterministic_algorithms(config.run.deterministic)

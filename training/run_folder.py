@@ -1,4 +1,8 @@
-"""The folder of a run: whose it is, and which checkpoint a start goes on from."""
+"""The folder of a run: whose it is, and which checkpoint a start goes on from.
+
+How the ranks share the work, how often is saved and how the run goes on the machine may change from
+start to start; what decides the weights may not.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
+import torch.distributed as dist
 
 from tabwright.artifact import write_json
 from tabwright.errors import ConfigError
+from training.checkpoint import MANIFEST, WEIGHTS, latest_checkpoint
 from training.config import TrainConfig
-from training.optimizer import Optimizer
+
+_CHANGING = ("run", "parallel", "checkpoint")
 
 
 def claim(out: Path, config: TrainConfig, data: str, init_from: Path | None) -> None:
@@ -29,22 +35,38 @@ def claim(out: Path, config: TrainConfig, data: str, init_from: Path | None) -> 
     }
     if file.exists():
         theirs = json.loads(file.read_text("utf-8"))
-        differing = [key for key, value in mine.items() if theirs.get(key) != value]
+        differing = [key for key in mine if _lasting(theirs.get(key)) != _lasting(mine[key])]
         if differing:
             raise ConfigError(f"{out} holds a run with other {', '.join(differing)}; use another")
     write_json(file, mine)
 
 
-def restore(model: Any, optimizer: Optimizer, checkpoint: Path, device: torch.device) -> int:
-    """Put a checkpoint's weights and optimizer state back; returns its step."""
-    load_weights(model, checkpoint / "model")
-    state = torch.load(checkpoint / "trainer.pt", map_location=device, weights_only=True)
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+def _lasting(value: Any) -> Any:
+    """Leave out of a config what may differ between two starts of one run."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: part for key, part in value.items() if key not in _CHANGING}
+    return kept | {"data": {k: v for k, v in kept.get("data", {}).items() if k != "micro_rows"}}
+
+
+def newest(out: Path, second: Path | None) -> Path | None:
+    """The checkpoint to go on from, as rank 0 found it, so that all ranks take the same."""
+    found: list[str | None] = [None]
+    if dist.get_rank() == 0:
+        path = latest_checkpoint([out / "checkpoints", *([second] if second else [])])
+        found = [str(path) if path else None]
+    dist.broadcast_object_list(found, src=0)
+    return Path(found[0]) if found[0] else None
+
+
+def memory_of(checkpoint: Path) -> tuple[int, dict[str, Any]]:
+    """Step of a checked checkpoint, and what its run had to remember."""
+    manifest = json.loads((checkpoint / MANIFEST).read_text("utf-8"))
+    return int(manifest["step"]), manifest["memory"]
 
 
 def load_weights(model: Any, folder: Path) -> None:
     """Read a Hugging Face folder's weights into a model of the same shape."""
     from safetensors.torch import load_model
 
-    load_model(model, folder / "model.safetensors")
+    load_model(model, folder / WEIGHTS)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from training.batch import Batch
-from training.distributed import total
+from training.gradients import clip
 from training.optimizer import rate_share
 
 if TYPE_CHECKING:
@@ -47,23 +49,26 @@ class AcceptAll:
 
 def advance(run: Run) -> dict[str, float]:
     """Make one optimizer step; returns its measurements."""
-    config, size = run.config, run.config.data.batch_rows
-    rows = run.training.batch(run.step, size, run.rank, run.world)
+    config, layout, size = run.config, run.layout, run.config.data.batch_rows
+    # Whatever is drawn in this step follows from it alone, also after a resume.
+    torch.manual_seed(hash((config.data.seed, run.step, layout.row_rank)))
+    rows = run.training.batch(run.step, size, layout.row_rank, layout.row_ranks)
+    run.consumed.add(rows.numbers, rows.samples)
     batch = Batch.of(rows, run.device)
-    counted = total(run.objective.weight(batch))
+    counted = layout.total(run.objective.weight(batch))
     loss_sum = _gradients(run, batch, counted)
-    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip_norm)
-    loss = float(total(loss_sum) / counted)
+    norm = clip(run.model.parameters(), config.optimizer.clip_norm, layout)
+    loss, norm = layout.agreed(torch.stack([layout.total(loss_sum) / counted, norm])).tolist()
     share = rate_share(run.step, config.schedule)
-    measured = Measured(
-        run.step + 1, loss, float(norm), range(run.step * size, (run.step + 1) * size)
-    )
-    if run.guard.accepts(measured):
+    numbers = range(run.step * size, (run.step + 1) * size)
+    if run.guard.accepts(Measured(run.step + 1, loss, norm, numbers)):
         run.optimizer.step(share)
     else:
         run.optimizer.forget()
+    if run.average is not None:
+        run.average.update()
     run.step += 1
-    return {"step": run.step, "loss": loss, "grad_norm": measured.grad_norm,
+    return {"step": run.step, "loss": loss, "grad_norm": norm,
             "lr_share": share, "tokens": int(counted)}  # fmt: skip
 
 
@@ -72,17 +77,22 @@ def _gradients(run: Run, batch: Batch, counted: torch.Tensor) -> torch.Tensor:
     loss_sum = torch.zeros((), device=run.device)
     pieces = math.ceil(len(batch) / run.config.data.micro_rows)
     for number, micro in enumerate(batch.micro(run.config.data.micro_rows), 1):
-        with _gradients_travel(run, last=number == pieces):
+        with _gradients_travel(run.scored, last=number == pieces):
             loss = run.objective.loss(run.nats, micro)
-            # DDP averages over ranks; the batch's mean is over all its tokens.
-            torch.autograd.backward(loss * (run.world / counted))
+            # The ranks' gradients are averaged; the batch's mean is over all its tokens.
+            torch.autograd.backward(loss * (run.layout.row_ranks / counted))
         loss_sum += loss.detach()
     return loss_sum
 
 
-def _gradients_travel(run: Run, *, last: bool) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def _gradients_travel(scored: Any, *, last: bool) -> Iterator[None]:
     """Only the last micro-batch of a step sends its gradients to the other ranks."""
-    waits: contextlib.AbstractContextManager[None] = (
-        run.replica.no_sync() if run.world > 1 and not last else contextlib.nullcontext()
-    )
-    return waits
+    if isinstance(scored, FSDPModule):
+        scored.set_requires_gradient_sync(last)
+        yield
+    elif hasattr(scored, "no_sync") and not last:
+        with scored.no_sync():
+            yield
+    else:
+        yield

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 
 import torch
-
-from training.distributed import total
+import torch.distributed as dist
 
 
 class StopSignal:
@@ -19,7 +18,9 @@ class StopSignal:
 
     def anywhere(self, device: torch.device) -> bool:
         """Whether any rank was asked to stop; every rank must call."""
-        self.received = bool(total(torch.tensor(float(self.received), device=device)) > 0)
+        asked = torch.tensor(float(self.received), device=device)
+        dist.all_reduce(asked)
+        self.received = bool(asked > 0)
         return self.received
 
     def _note(self, *_: object) -> None:

@@ -11,6 +11,7 @@ import argparse
 import logging
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from tabwright.errors import TabwrightError
@@ -35,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--init-from", type=Path, help="checkpoint whose weights to start from")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
     args = parser.parse_args(argv)
+    # Said by torch whenever one rank puts a model together from the pieces of all.
+    warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         config = load_config(args.config, args.set)
@@ -50,8 +53,8 @@ def train(config: TrainConfig, data: Path, out: Path, *, init_from: Path | None 
     """Train `config` on the shards in `data`, writing into the folder `out`.
 
     Raises:
-        ConfigError: the world size does not divide the batch, or `out` is another run's.
-        CorruptArtifact: a shard was altered.
+        ConfigError: the ranks cannot share the work, or `out` is another run's.
+        CorruptArtifact: a shard was altered, or the last checkpoint could not be written.
     """
     run = Run.start(config, data, out, init_from)
     stop = StopSignal()
@@ -63,10 +66,11 @@ def train(config: TrainConfig, data: Path, out: Path, *, init_from: Path | None 
             if run.step % config.run.eval_every == 0 or finished:
                 row["held_out_loss"] = run.held_out_loss()
             write({**row, "seconds": time.perf_counter() - began})
-            if run.step % config.run.checkpoint_every == 0 or finished:
+            if run.step % config.checkpoint.every == 0 or finished:
                 run.save()
     if stop.received:
         run.save()
+    run.close()
 
 
 if __name__ == "__main__":

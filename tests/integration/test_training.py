@@ -43,9 +43,10 @@ warmup_steps = 2
 precision = "fp32"
 eval_every = 6
 eval_rows = 4
-checkpoint_every = 6
-keep_checkpoints = 3
 threads = 1
+[checkpoint]
+every = 6
+keep = 3
 """
 
 
@@ -152,7 +153,7 @@ def test_a_damaged_checkpoint_is_passed_over(run: Path, tmp_path: Path) -> None:
     body = bytearray(weights.read_bytes())
     body[-1] ^= 1
     weights.write_bytes(body)
-    newest = latest_checkpoint(tmp_path / "checkpoints")
+    newest = latest_checkpoint([tmp_path / "checkpoints"])
     assert newest is not None
     assert newest.name == "step-00000006"
 
@@ -169,7 +170,7 @@ def test_sigterm_saves_a_checkpoint_and_leaves(data: Path) -> None:
     process.terminate()
     process.communicate(timeout=60)
     steps = len(_losses(out))
-    newest = latest_checkpoint(out / "checkpoints")
+    newest = latest_checkpoint([out / "checkpoints"])
     assert newest is not None
     assert int(newest.name.removeprefix("step-")) == steps
 

@@ -1,0 +1,60 @@
+"""Which rank does what: a grid of ranks that share rows and ranks that share matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from tabwright.errors import ConfigError
+from training.config import TrainConfig
+
+ROWS, MATRICES = "rows", "matrices"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One rank's place in the grid. row_rank, row_ranks: its share of every batch's rows."""
+
+    mesh: DeviceMesh
+    row_rank: int
+    row_ranks: int
+
+    @classmethod
+    def of(cls, config: TrainConfig, device: torch.device) -> Layout:
+        """Lay the ranks out.
+
+        Raises:
+            ConfigError: the world size does not divide by `parallel.tensor`, or the rows not by the
+                ranks that share them.
+        """
+        world, tensor = dist.get_world_size(), config.parallel.tensor
+        if world % tensor:
+            raise ConfigError(f"parallel.tensor ({tensor}) must divide the world size ({world})")
+        row_ranks = world // tensor
+        if config.data.batch_rows % (row_ranks * config.data.micro_rows):
+            raise ConfigError(
+                f"data.batch_rows ({config.data.batch_rows}) must be a multiple of the ranks that "
+                f"share rows x data.micro_rows ({row_ranks} x {config.data.micro_rows})"
+            )
+        mesh = init_device_mesh(device.type, (row_ranks, tensor), mesh_dim_names=(ROWS, MATRICES))
+        return cls(mesh, mesh[ROWS].get_local_rank(), row_ranks)
+
+    @property
+    def tensor(self) -> int:
+        """Ranks that share each matrix."""
+        return self.mesh[MATRICES].size()
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        """Sum over the ranks that share rows; every rank must call."""
+        value = value.clone()
+        dist.all_reduce(value, group=self.mesh[ROWS].get_group())
+        return value
+
+    def agreed(self, values: torch.Tensor) -> torch.Tensor:
+        """The same numbers on all ranks, those of rank 0: what they decide by must not differ."""
+        values = values.clone()
+        dist.broadcast(values, src=0)
+        return values
