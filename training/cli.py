@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--init-from", type=Path)
     verb.add_argument("--nproc", type=int, default=1, help="processes on this machine")
+    verb.add_argument(
+        "--max-restarts",
+        type=int,
+        default=3,
+        help="how often a run goes on by itself after a rank died",
+    )
     verb.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
     verb.set_defaults(run=_run)
 
@@ -97,12 +103,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    load_config(args.config, args.set)  # a wrong config fails here, before any process starts
-    if args.nproc < 1:
-        raise ConfigError(f"--nproc {args.nproc}: give at least 1")
+    from training.data.shards import read_manifest
+    from training.run_folder import claim
+
+    # What is wrong fails here, before any process starts that torchrun would start again.
+    config = load_config(args.config, args.set)
+    if args.nproc < 1 or args.max_restarts < 0:
+        raise ConfigError(
+            f"--nproc {args.nproc} --max-restarts {args.max_restarts}: give at least 1 and 0"
+        )
+    config.row_ranks(args.nproc)
+    claim(args.out, config, read_manifest(args.data)["digest"], args.init_from)
     line = [
         sys.executable, "-m", "torch.distributed.run", "--standalone",
-        "--nproc-per-node", str(args.nproc), "-m", "training.train",
+        "--nproc-per-node", str(args.nproc), "--max-restarts", str(args.max_restarts),
+        "-m", "training.train",
         "--config", args.config, "--data", str(args.data), "--out", str(args.out),
         *(["--init-from", str(args.init_from)] if args.init_from else []),
         *(word for override in args.set for word in ("--set", override)),

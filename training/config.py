@@ -139,6 +139,8 @@ class RunSection(_Section):
     eval_every: int = Field(default=100, gt=0)
     eval_rows: int = Field(default=32, gt=0)
     threads: int | None = Field(default=None, gt=0, description="CPU threads a rank")
+    hang_seconds: float = Field(default=1800, gt=0, description="without progress the run ends")
+    straggler_factor: float = Field(default=1.5, gt=1, description="times the median: a warning")
 
 
 class SpikesSection(_Section):
@@ -250,6 +252,23 @@ class TrainConfig(_Section):
         if self.schedule.warmup_steps >= self.schedule.steps:
             raise ValueError("schedule.warmup_steps must be below schedule.steps")
         return self
+
+    def row_ranks(self, world: int) -> int:
+        """How many of `world` ranks share the rows of a batch.
+
+        Raises:
+            ConfigError: they cannot share the work evenly.
+        """
+        tensor, rows = self.parallel.tensor, self.data.batch_rows
+        if world % tensor:
+            raise ConfigError(f"parallel.tensor ({tensor}) must divide the world size ({world})")
+        ranks = world // tensor
+        if rows % (ranks * self.data.micro_rows):
+            raise ConfigError(
+                f"data.batch_rows ({rows}) must be a multiple of the ranks that share rows x "
+                f"data.micro_rows ({ranks} x {self.data.micro_rows})"
+            )
+        return ranks
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:

@@ -8,7 +8,6 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from tabwright.errors import ConfigError
 from training.config import TrainConfig
 
 ROWS, MATRICES = "rows", "matrices"
@@ -30,16 +29,9 @@ class Layout:
             ConfigError: the world size does not divide by `parallel.tensor`, or the rows not by the
                 ranks that share them.
         """
-        world, tensor = dist.get_world_size(), config.parallel.tensor
-        if world % tensor:
-            raise ConfigError(f"parallel.tensor ({tensor}) must divide the world size ({world})")
-        row_ranks = world // tensor
-        if config.data.batch_rows % (row_ranks * config.data.micro_rows):
-            raise ConfigError(
-                f"data.batch_rows ({config.data.batch_rows}) must be a multiple of the ranks that "
-                f"share rows x data.micro_rows ({row_ranks} x {config.data.micro_rows})"
-            )
-        mesh = init_device_mesh(device.type, (row_ranks, tensor), mesh_dim_names=(ROWS, MATRICES))
+        row_ranks = config.row_ranks(dist.get_world_size())
+        shape = (row_ranks, config.parallel.tensor)
+        mesh = init_device_mesh(device.type, shape, mesh_dim_names=(ROWS, MATRICES))
         return cls(mesh, mesh[ROWS].get_local_rank(), row_ranks)
 
     @property

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tabwright.errors import ConfigError
 from training.accelerators import ACCELERATORS, find_accelerator
@@ -170,9 +170,9 @@ def work_of(config: TrainConfig | None) -> Work:
     """What one GPU computes at a time in a run of this config."""
     if config is None:
         return Work(micro_rows=1, context=0)
-    return Work(
-        config.data.micro_rows, config.data.context, config.run.precision, config.optimizer.name
-    )
+    # fp8 is how products are computed; what is kept is bf16.
+    kept: Literal["bf16", "fp32"] = "fp32" if config.run.precision == "fp32" else "bf16"
+    return Work(config.data.micro_rows, config.data.context, kept, config.optimizer.name)
 
 
 def _lines(

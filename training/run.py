@@ -23,12 +23,14 @@ from training.loader import Ahead, Loader
 from training.model import build_model
 from training.objectives.next_token import NextToken
 from training.optimizer import Optimizer
+from training.pace import Pace
 from training.parallel import spread
 from training.reading import open_loader
 from training.run_folder import claim, load_weights, memory_of, newest
 from training.saving import Saver, restore
 from training.scoring import Scored
 from training.step import AcceptAll, Guard
+from training.watchdog import Watchdog
 
 
 @dataclass(slots=True)
@@ -48,6 +50,8 @@ class Run:
     guard: Guard
     saver: Saver
     consumed: Consumed
+    watchdog: Watchdog
+    pace: Pace
     step: int = 0
 
     @classmethod
@@ -87,6 +91,10 @@ class Run:
             guard=AcceptAll(),
             saver=Saver(out / "checkpoints", config.checkpoint, model, data / "tokenizer.json"),
             consumed=Consumed(),
+            watchdog=Watchdog(
+                out / "ranks", dist.get_rank(), dist.get_world_size(), config.run.hang_seconds
+            ),
+            pace=Pace(config.run.straggler_factor, device),
         )
         if resumed:
             run.step, memory = memory_of(resumed)
@@ -111,6 +119,7 @@ class Run:
         # Every rank calls the model as often as the others: their shares of it may be needed.
         for at in range(0, len(pieces), layout.row_ranks):
             number = at + layout.row_rank
+            self.watchdog.does("measuring held-out rows")
             micro = pieces[min(number, len(pieces) - 1)]
             loss, weight = self.objective.loss(self.nats, micro), self.objective.weight(micro)
             if number < len(pieces):

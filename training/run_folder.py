@@ -10,8 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
 from tabwright.artifact import write_json
 from tabwright.errors import ConfigError
 from training.checkpoint import MANIFEST, WEIGHTS, latest_checkpoint
@@ -51,6 +49,8 @@ def _lasting(value: Any) -> Any:
 
 def newest(out: Path, second: Path | None) -> Path | None:
     """The checkpoint to go on from, as rank 0 found it, so that all ranks take the same."""
+    import torch.distributed as dist
+
     found: list[str | None] = [None]
     if dist.get_rank() == 0:
         path = latest_checkpoint([out / "checkpoints", *([second] if second else [])])

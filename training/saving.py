@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
@@ -80,7 +81,8 @@ class Saver:
             if dist.get_rank() != 0:
                 return True
             path = finish(self._folder, step, self._model, self._tokenizer_file, memory)
-        except Exception as error:  # noqa: BLE001, whatever stops a save must not stop the run
+        # Whatever stops a save must not stop the run; torch's own error is no Exception.
+        except (Exception, CheckpointException) as error:  # noqa: BLE001
             logger.error("step %d was not saved, the run goes on: %s", step, _reason(error))
             if dist.get_rank() == 0:
                 shutil.rmtree(work, ignore_errors=True)

@@ -52,11 +52,14 @@ def advance(run: Run) -> dict[str, float]:
     config, layout, size = run.config, run.layout, run.config.data.batch_rows
     # Whatever is drawn in this step follows from it alone, also after a resume.
     torch.manual_seed(hash((config.data.seed, run.step, layout.row_rank)))
-    rows = run.training.batch(run.step, size, layout.row_rank, layout.row_ranks)
+    run.watchdog.does("reading a batch")
+    with run.pace.own():
+        rows = run.training.batch(run.step, size, layout.row_rank, layout.row_ranks)
     run.consumed.add(rows.numbers, rows.samples)
     batch = Batch.of(rows, run.device)
     counted = layout.total(run.objective.weight(batch))
     loss_sum = _gradients(run, batch, counted)
+    run.watchdog.does("updating")
     norm = clip(run.model.parameters(), config.optimizer.clip_norm, layout)
     loss, norm = layout.agreed(torch.stack([layout.total(loss_sum) / counted, norm])).tolist()
     share = rate_share(run.step, config.schedule)
@@ -68,6 +71,7 @@ def advance(run: Run) -> dict[str, float]:
     if run.average is not None:
         run.average.update()
     run.step += 1
+    run.pace.next(run.step)
     return {"step": run.step, "loss": loss, "grad_norm": norm,
             "lr_share": share, "tokens": int(counted)}  # fmt: skip
 
@@ -75,10 +79,14 @@ def advance(run: Run) -> dict[str, float]:
 def _gradients(run: Run, batch: Batch, counted: torch.Tensor) -> torch.Tensor:
     """Add up the gradients of all micro-batches; returns this rank's sum of the loss."""
     loss_sum = torch.zeros((), device=run.device)
+    sharded = isinstance(run.scored, FSDPModule)
     pieces = math.ceil(len(batch) / run.config.data.micro_rows)
     for number, micro in enumerate(batch.micro(run.config.data.micro_rows), 1):
         with _gradients_travel(run.scored, last=number == pieces):
-            loss = run.objective.loss(run.nats, micro)
+            run.watchdog.does("forward")
+            with contextlib.nullcontext() if sharded else run.pace.own():
+                loss = run.objective.loss(run.nats, micro)
+            run.watchdog.does("backward")
             # The ranks' gradients are averaged; the batch's mean is over all its tokens.
             torch.autograd.backward(loss * (run.layout.row_ranks / counted))
         loss_sum += loss.detach()

@@ -58,7 +58,7 @@ def train(config: TrainConfig, data: Path, out: Path, *, init_from: Path | None 
     """
     run = Run.start(config, data, out, init_from)
     stop = StopSignal()
-    with metrics(out / "metrics.jsonl") as write:
+    with metrics(out / "metrics.jsonl") as write, run.watchdog:
         while run.step < config.schedule.steps and not stop.anywhere(run.device):
             began = time.perf_counter()
             row = advance(run)

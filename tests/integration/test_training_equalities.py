@@ -108,6 +108,12 @@ def _losses(out: Path) -> Losses:
     return {row["step"]: row["loss"] for row in rows}
 
 
+def _consumed(out: Path) -> str:
+    """What the run's last checkpoint says of the samples it has read."""
+    manifest = out / "checkpoints" / f"step-{STEPS:08d}" / "manifest.json"
+    return str(json.loads(manifest.read_text())["memory"]["consumed"])
+
+
 def _apart(one: Losses, other: Losses) -> float:
     assert other
     assert other.keys() <= one.keys()
@@ -135,12 +141,13 @@ TENSOR = ("parallel.strategy=fsdp", "parallel.tensor=2")
 
 
 def test_two_ranks_compute_what_one_does_and_so_do_their_shards(
-    train: Train, alone: Losses
+    train: Train, alone: Losses, root: Path
 ) -> None:
     losses = train(two=(2,), fsdp=(2, FSDP))
     assert {name: _apart(alone, found) <= 1e-5 for name, found in losses.items()} == {
         "two": True, "fsdp": True,
     }  # fmt: skip
+    assert len({_consumed(root / name) for name in ("alone", "two", "fsdp")}) == 1
 
 
 def test_a_resumed_run_ends_with_the_same_bytes_and_on_other_ranks_with_the_same_loss(
@@ -152,6 +159,7 @@ def test_a_resumed_run_ends_with_the_same_bytes_and_on_other_ranks_with_the_same
     assert list(losses["again"]) == list(range(STEPS // 2 + 1, STEPS + 1))
     assert _apart(alone, losses["again"]) == 0
     assert _apart(alone, losses["elsewhere"]) <= 1e-5
+    assert len({_consumed(root / name) for name in ("alone", "again", "elsewhere")}) == 1
     last = Path("checkpoints") / f"step-{STEPS:08d}" / "model" / "model.safetensors"
     assert (root / "again" / last).read_bytes() == (root / "alone" / last).read_bytes()
 
