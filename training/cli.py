@@ -56,23 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add_doctor(verbs)
     add_learning_verbs(verbs)
 
-    verb = verbs.add_parser("run", help="print the torchrun line and become it",
-                            epilog="example: tabwright train run --config tiny --out runs/tiny "
-                            "--data data/run/shards --set schedule.steps=200")  # fmt: skip
-    verb.add_argument("--config", default="tiny")
-    verb.add_argument("--data", type=Path, required=True)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--init-from", type=Path)
-    verb.add_argument("--nproc", type=int, default=1, help="processes on this machine")
-    verb.add_argument(
-        "--max-restarts",
-        type=int,
-        default=3,
-        help="how often a run goes on by itself after a rank died",
-    )
-    verb.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
-    verb.set_defaults(run=_run)
-
+    _add_run(verbs)
     verb = verbs.add_parser("export", help="publish a checkpoint as an artifact",
                             epilog="example: tabwright train export --checkpoint "
                             "runs/tiny/checkpoints/step-00001600 --data data/run/shards "
@@ -100,6 +84,25 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", type=Path, required=True)
     verb.set_defaults(run=_holes)
     return parser
+
+
+def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = verbs.add_parser("run", help="print the torchrun line and become it",
+                            epilog="example: tabwright train run --config tiny --out runs/tiny "
+                            "--data data/run/shards --set schedule.steps=200")  # fmt: skip
+    verb.add_argument("--config", default="tiny")
+    verb.add_argument("--data", type=Path, required=True)
+    verb.add_argument("--out", type=Path, required=True)
+    verb.add_argument("--init-from", type=Path)
+    verb.add_argument("--nproc", type=int, default=1, help="processes on this machine")
+    verb.add_argument(
+        "--max-restarts",
+        type=int,
+        default=3,
+        help="how often a run goes on by itself after a rank died",
+    )
+    verb.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+    verb.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
