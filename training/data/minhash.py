@@ -18,6 +18,8 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 _SEED = 20260101
 _CHUNK = 512  # shingles at a time: the table of 256 hashes for each stays in the cache
+_POWERS = 1 << 16
+_LONGEST = 256  # characters of a word until its powers start again
 MIN_SHINGLES = 5  # below, two texts are alike by accident
 
 
@@ -26,6 +28,7 @@ class Family(NamedTuple):
 
     byte_code: Hashes
     power: Hashes
+    inverse: Hashes
     place: Hashes
     multiplier: Hashes
     addend: Hashes
@@ -40,9 +43,14 @@ def family(ngram: int, permutations: int, rows: int) -> Family:
     def odd(count: int) -> Any:
         return rng.integers(0, 2**64, count, dtype=np.uint64) | np.uint64(1)
 
-    base = odd(1)[0]
-    power = np.cumprod(np.full(256, base, dtype=np.uint64), dtype=np.uint64)
-    return Family(odd(256), power, odd(ngram), odd(permutations), odd(permutations), odd(rows))
+    base = int(odd(1)[0])
+    power = np.cumprod(np.full(_POWERS, base, dtype=np.uint64), dtype=np.uint64)
+    back = np.full(_POWERS, pow(base, -1, 2**64), dtype=np.uint64)
+    back[0] = 1
+    inverse = np.cumprod(back, dtype=np.uint64)
+    return Family(
+        odd(256), power, inverse, odd(ngram), odd(permutations), odd(permutations), odd(rows)
+    )
 
 
 @cache
@@ -56,15 +64,21 @@ def _word_bytes() -> npt.NDArray[np.bool_]:
 def words(raw: bytes, hashes: Family) -> Hashes:
     """Hash every word of `raw`, in order; shape (words,)."""
     codes = np.frombuffer(raw, dtype=np.uint8)
-    inside = _word_bytes()[codes]
-    places = np.flatnonzero(inside)
-    if not len(places):
-        return np.zeros(0, dtype=np.uint64)
-    starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
-    lengths = np.diff(starts, append=len(places))
-    within = np.arange(len(places)) - np.repeat(starts, lengths)
-    weighted = hashes.byte_code[codes[places]] * hashes.power[within & 255]
-    return _mix(np.add.reduceat(weighted, starts))
+    inside = np.zeros(len(codes) + 2, dtype=np.bool_)
+    inside[1:-1] = _word_bytes()[codes]
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    # A word's sum of codes times powers is a difference of two sums over the text, moved back.
+    fits = len(codes) <= _POWERS
+    powers = hashes.power[: len(codes)] if fits else np.resize(hashes.power, len(codes))
+    sums = np.zeros(len(codes) + 1, dtype=np.uint64)
+    np.cumsum(hashes.byte_code[codes] * powers, out=sums[1:])
+    found = (sums[ends] - sums[starts]) * hashes.inverse[starts % _POWERS]
+    over = (ends - starts > _LONGEST) | (starts // _POWERS != (ends - 1) // _POWERS)
+    for word in np.flatnonzero(over):
+        weights = hashes.power[np.arange(ends[word] - starts[word]) % _LONGEST]
+        found[word] = (hashes.byte_code[codes[starts[word] : ends[word]]] * weights).sum()
+    return _mix(found)
 
 
 def shingles(text: str, ngram: int, hashes: Family) -> Hashes:

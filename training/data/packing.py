@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tabwright.errors import ConfigError
 from tabwright.tokenizer import Tokenizer
 from training.data.cleaning import STEP as CLEAN
 from training.data.contamination import met
+from training.data.encoding import Encoder
 from training.data.run import Run, whole
 from training.data.shards import SCHEMA_VERSION, SPLITS, TRAIN, Entry, read_manifest
 
@@ -32,10 +34,10 @@ _KINDS = (".npy", ".jsonl", ".json")
 
 def write_part(run: Run, part: int) -> None:
     """Tokenise what stays of one part into a shard of each split; the summary comes last."""
-    tokenizer = Tokenizer.from_file(run.folder / TOKENIZER)
+    encoder = _encoder((run.folder / TOKENIZER).read_text("utf-8"))
     folder = run.folder / WORK
     folder.mkdir(exist_ok=True)
-    writers = {split: _Writer(folder / f"{split}-{part:05d}", tokenizer) for split in SPLITS}
+    writers = {split: _Writer(folder / f"{split}-{part:05d}", encoder) for split in SPLITS}
     with pq.ParquetFile(run.part(CLEAN, part)) as file:
         for batch in file.iter_batches(256):
             for row in batch.to_pylist():
@@ -43,6 +45,12 @@ def write_part(run: Run, part: int) -> None:
     summary = {split: writer.close() for split, writer in writers.items()}
     with whole(run.part(STEP, part)) as partial:
         partial.write_text(json.dumps(summary), encoding="utf-8")
+
+
+@lru_cache(1)
+def _encoder(definition: str) -> Encoder:
+    """Keep the words of one part for the next."""
+    return Encoder(definition)
 
 
 def publish(run: Run) -> dict[str, Any]:
@@ -106,16 +114,15 @@ def _licences(run: Run, part: int) -> Iterator[tuple[str, str]]:
 class _Writer:
     """Collects the documents of one part and split."""
 
-    def __init__(self, stem: Path, tokenizer: Tokenizer) -> None:
-        self._stem, self._tokenizer = stem, tokenizer
-        self._dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    def __init__(self, stem: Path, encoder: Encoder) -> None:
+        self._stem, self._encoder = stem, encoder
         self._rows: list[npt.NDArray[Any]] = []
         self._entries: list[Entry] = []
         self._start = 0
         self._counts: dict[str, Counter[str]] = {}
 
     def add(self, row: Mapping[str, str]) -> None:
-        ids = np.asarray(self._tokenizer.encode(row["text"]), dtype=self._dtype)
+        ids = self._encoder.encode(row["text"])
         origin = {name: row[name] for name in _ORIGIN}
         self._rows.append(ids)
         self._entries.append(Entry(start=self._start, tokens=len(ids), **origin))

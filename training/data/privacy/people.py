@@ -17,6 +17,8 @@ _EMAIL = re.compile(
     r"(?<![\w.+@/%-])[A-Za-z0-9][\w.+%-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.)+"
     r"([A-Za-z]{2,18})(?![\w@-])"
 )
+# Searched for first: patterns that start with a character are much faster.
+_DOMAIN = re.compile(r"@[A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z]{2}")
 # Names under which nobody gets mail: RFC 2606, and our own stand-ins.
 _NOBODY = re.compile(
     r"@(?:[\w.-]+\.)?(?:example\.(?:com|org|net|edu)|localhost|[\w-]+\.(?:example|test|invalid|local))$",
@@ -72,7 +74,7 @@ def find(text: str, lower: str) -> Iterator[Finding]:
 
 
 def _emails(text: str) -> Iterator[Finding]:
-    for found in _EMAIL.finditer(text):
+    for found in _addresses(text):
         address, domain = found[0], found[1].lower()
         country = len(domain) == 2 and not _FILES.fullmatch(domain)
         known = country or _LONG_DOMAINS.fullmatch(domain)
@@ -80,6 +82,16 @@ def _emails(text: str) -> Iterator[Finding]:
         account = address.split("@", 1)[0].lower()
         if known and not escape and account not in _ACCOUNTS and not _NOBODY.search(address):
             yield Finding(found.start(), found.end(), "email")
+
+
+def _addresses(text: str) -> Iterator[re.Match[str]]:
+    done = 0
+    for domain in _DOMAIN.finditer(text):
+        if domain.start() >= done:
+            start = text.rfind("\n", 0, domain.start()) + 1
+            end = text.find("\n", domain.end())
+            done = end if end >= 0 else len(text)
+            yield from _EMAIL.finditer(text, start, done)
 
 
 def _names(text: str, start: int, end: int) -> Iterator[Finding]:

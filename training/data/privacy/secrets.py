@@ -14,19 +14,24 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from typing import NamedTuple
 
 from training.data.privacy.findings import Finding
-from training.data.privacy.hints import lines_with
+from training.data.privacy.hints import Line, lines_with
 
 
 class _Format(NamedTuple):
-    """`marks`: one of them is in every match. The secret is group 1; `keep` of it is its prefix."""
+    """`marks`: one of them is in every match. The secret is group 1; `keep` of it is its prefix.
+
+    in_line: no match goes over the end of a line.
+    """
 
     kind: str
     marks: tuple[str, ...]
     pattern: re.Pattern[str]
     keep: int = 0
+    in_line: bool = True
 
 
 _B62 = "[A-Za-z0-9]"
@@ -58,7 +63,7 @@ _FORMATS = (
     _Format("jwt", ("eyJ",), re.compile(
         r"(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"), 3),
     _Format("private_key", ("PRIVATE KEY",), re.compile(
-        r"BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----([^-]{20,20000}?)-----END")),
+        r"BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----([^-]{20,20000}?)-----END"), 0, False),
     _Format("password", ("://",), re.compile(
         r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>{}$]{0,80}:([^\s:/@\"'<>{}$]{4,120})@[\w.-]")),
 )  # fmt: skip
@@ -112,8 +117,10 @@ _MIN_URL_ENTROPY = 2.2
 def find(text: str, lower: str) -> Iterator[Finding]:
     """Yield the secrets of a text; `lower` is the text in lower case."""
     for known in (*_FORMATS, *_detectors()):
-        if any(mark in text for mark in known.marks):
-            yield from _formatted(known, text)
+        if marks := tuple(mark for mark in known.marks if mark in text):
+            whole = Line(0, len(text))
+            lines = lines_with(text, text, marks) if known.in_line else (whole,)
+            yield from chain.from_iterable(_formatted(known, text, line) for line in lines)
     for line in lines_with(text, lower, _HINTS):
         for found in _ASSIGNED.finditer(text, line.start, line.end):
             if _looks_drawn(found[2], found[1]):
@@ -123,8 +130,8 @@ def find(text: str, lower: str) -> Iterator[Finding]:
             yield Finding(*unquoted.span(2), "assigned")
 
 
-def _formatted(known: _Format, text: str) -> Iterator[Finding]:
-    for found in known.pattern.finditer(text):
+def _formatted(known: _Format, text: str, line: Line) -> Iterator[Finding]:
+    for found in known.pattern.finditer(text, line.start, line.end):
         group = 1 if found.re.groups and found[1] else 0
         value = found[group]
         if known.kind == "password":
@@ -145,7 +152,9 @@ def _detectors() -> tuple[_Format, ...]:
     for place, marks in _DETECTORS.items():
         module, name = place.split(":")
         detector = getattr(import_module(f"detect_secrets.plugins.{module}"), name)
-        formats.extend(_Format(module, marks, pattern) for pattern in detector.denylist)
+        formats.extend(
+            _Format(module, marks, pattern, in_line=False) for pattern in detector.denylist
+        )
     return tuple(formats)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from tabwright.languages import Language, languages
 from training.data.config import DataConfig
@@ -21,7 +21,7 @@ _MIN_CHARS = 400
 
 def prepare(config: DataConfig) -> Callable[[Document], Iterator[Tag]]:
     """Make the tagger for a configuration."""
-    bounds_of = config.filters.bounds_of
+    bounds_of = lru_cache(1024)(config.filters.bounds_of)
     rows = {row.name: row for row in languages()}
 
     def tag(document: Document) -> Iterator[Tag]:

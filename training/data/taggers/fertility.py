@@ -7,13 +7,13 @@ pieces of the text.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 
-from tabwright.tokenizer import Tokenizer
 from training.data.config import DataConfig
 from training.data.document import Document, Tag
+from training.data.encoding import Encoder
 
 _PIECE = 1000
 _MIN_CHARS = 400
@@ -21,7 +21,7 @@ _MIN_CHARS = 400
 
 def prepare(config: DataConfig) -> Callable[[Document], Iterator[Tag]]:
     """Make the tagger for a configuration."""
-    bounds_of = config.filters.bounds_of
+    bounds_of = lru_cache(1024)(config.filters.bounds_of)
     file = config.tokenizer.file
 
     def tag(document: Document) -> Iterator[Tag]:
@@ -29,7 +29,7 @@ def prepare(config: DataConfig) -> Callable[[Document], Iterator[Tag]]:
         if not bound or len(document.text) < _MIN_CHARS:
             return
         pieces = sample(document.text)
-        tokens = len(_tokenizer(file).encode(pieces))
+        tokens = len(_encoder(file).encode(pieces))
         if len(pieces) < bound * tokens:
             yield Tag("fertility", f"{len(pieces) / tokens:.2f} characters a token")
 
@@ -45,8 +45,8 @@ def sample(text: str) -> str:
 
 
 @cache
-def _tokenizer(file: Path | None) -> Tokenizer:
+def _encoder(file: Path | None) -> Encoder:
     if file:
-        return Tokenizer.from_file(file.expanduser())
+        return Encoder(file.expanduser().read_text(encoding="utf-8"))
     bundled = resources.files("server") / "models" / "tabwright-7m" / "tokenizer.json"
-    return Tokenizer(bundled.read_text(encoding="utf-8"))
+    return Encoder(bundled.read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from html.parser import HTMLParser
 
 from training.data.config import DataConfig
@@ -15,7 +16,7 @@ _HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "head"})
 
 def prepare(config: DataConfig) -> Callable[[Document], Iterator[Tag]]:
     """Make the tagger for a configuration."""
-    bounds_of = config.filters.bounds_of
+    bounds_of = lru_cache(1024)(config.filters.bounds_of)
 
     def tag(document: Document) -> Iterator[Tag]:
         if _HEADER in document.text[:_HEAD].lower():

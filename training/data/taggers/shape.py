@@ -6,6 +6,7 @@ Thresholds are in `training.data.bounds`; what a text says is not looked at here
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from training.data.bounds import Bounds
 from training.data.config import DataConfig
@@ -19,7 +20,7 @@ _ALPHANUMERIC = bytes(code for code in range(128) if chr(code).isalnum())
 
 def prepare(config: DataConfig) -> Callable[[Document], Iterator[Tag]]:
     """Make the tagger for a configuration."""
-    bounds_of = config.filters.bounds_of
+    bounds_of = lru_cache(1024)(config.filters.bounds_of)
 
     def tag(document: Document) -> Iterator[Tag]:
         bounds = bounds_of(document.extension)

@@ -15,7 +15,7 @@ import gc
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from tree_sitter import Node, Parser
@@ -90,12 +90,13 @@ GRAMMARS = {
 _BY_EXTENSION = {"tsx": "tsx", "mli": "ocaml_interface", "fsi": "fsharp_signature"}
 # The parser reports every hundred operations, some 50,000 times a second: about ten seconds.
 _MAX_REPORTS = 500_000
-_CHUNK = 1 << 16
+# Bytes are copied whenever the lexer goes back, and in errors it does so for every token.
+_CHUNK = 1 << 11
 
 
 def prepare(config: DataConfig) -> Callable[[Document], Iterator[Tag]]:
     """Make the tagger for a configuration."""
-    bounds_of = config.filters.bounds_of
+    bounds_of = lru_cache(1024)(config.filters.bounds_of)
 
     def tag(document: Document) -> Iterator[Tag]:
         if document.language == "python":
