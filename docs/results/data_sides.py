@@ -4,7 +4,8 @@
 
 Both sides read the same JSON lines in one process and write the documents that stay. Ours decides
 with the tagger of lines only, makes 252 hashes and verifies every pair; datatrove makes its own
-112, verifies none, and gets a word splitter faster than its default. Imports do not count.
+112, verifies none, and gets a word splitter faster than its default. Neither looks for people or
+secrets. Imports do not count.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _cost(began: float) -> dict[str, float]:
 def _ours(work: Path) -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from training.data import cleaning, keeping, signing, tagging
-    from training.data.config import DataConfig, TableSource
+    from training.data.config import DataConfig, Privacy, TableSource
     from training.data.dedup import deduplicate
     from training.data.engine import Step
     from training.data.engines.local import open_engine
@@ -48,7 +49,7 @@ def _ours(work: Path) -> dict[str, Any]:
     for name in set(TAGGERS) - {"shape"}:
         del TAGGERS[name]
     source = TableSource(kind="table", name="code", files=str(work / "in" / "code.jsonl"))
-    run = open_run(work / "ours", DataConfig(source=(source,)))
+    run = open_run(work / "ours", DataConfig(source=(source,), privacy=Privacy(replace=False)))
     parts = range(len(run.parts))
     with open_engine(workers=1) as engine:
         engine.map(Step(tagging.STEP, tagging.tag_part), run, parts)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
 _SEED = 20260101
-_CHUNK = 512  # shingles at a time: the table of 256 hashes for each stays in the cache
+_CHUNK = 128  # shingles at a time: their table of hashes stays in the cache and is written again
 _POWERS = 1 << 16
 _LONGEST = 256  # characters of a word until its powers start again
 MIN_SHINGLES = 5  # below, two texts are alike by accident
@@ -84,8 +84,9 @@ def words(raw: bytes, hashes: Family) -> Hashes:
 def shingles(text: str, ngram: int, hashes: Family) -> Hashes:
     """Hash every run of `ngram` words, without repeats, in ascending order; shape (shingles,)."""
     found = words(text.encode("utf-8", "surrogatepass"), hashes)
-    unique: Hashes = np.unique(grams(found, ngram, hashes) >> np.uint64(32))
-    return unique
+    every = (grams(found, ngram, hashes) >> np.uint64(32)).astype(np.uint32)
+    every.sort()  # four bytes each: several times as fast as np.unique of eight
+    return every[np.diff(every, prepend=~every[:1]) != 0].astype(np.uint64)
 
 
 def grams(found: Hashes, ngram: int, hashes: Family) -> Hashes:
@@ -102,9 +103,12 @@ def grams(found: Hashes, ngram: int, hashes: Family) -> Hashes:
 def signature(found: Hashes, hashes: Family) -> Hashes:
     """Minimum of every hash over the shingles; shape (permutations,)."""
     lowest = np.full(len(hashes.multiplier), 2**64 - 1, dtype=np.uint64)
+    whole = np.empty((min(_CHUNK, len(found)), len(lowest)), dtype=np.uint64)
     for at in range(0, len(found), _CHUNK):
-        table = found[at : at + _CHUNK, None] * hashes.multiplier + hashes.addend
-        np.minimum(lowest, table.min(axis=0), out=lowest)
+        some = found[at : at + _CHUNK, None]
+        table = np.multiply(some, hashes.multiplier, out=whole[: len(some)])
+        table += hashes.addend
+        np.minimum(lowest, np.minimum.reduce(table, axis=0), out=lowest)
     return lowest >> np.uint64(32)
 
 

@@ -59,7 +59,7 @@ def sign_part(run: Run, part: int) -> None:
 
 def _content(text: str) -> str:
     """Key of exact duplicates: the text without blanks at the ends of lines."""
-    lines = "\n".join(line.rstrip() for line in text.strip().split("\n"))
+    lines = "\n".join(map(str.rstrip, text.strip().split("\n")))
     return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -71,4 +71,6 @@ def _write_bands(target: Path, keys: list[np.ndarray], bands: list[np.ndarray]) 
 
 def _write(target: Path, table: pa.Table) -> None:
     with whole(target) as partial:
-        pq.write_table(table, partial, compression="zstd")
+        # Hashes repeat nowhere, so a dictionary of them is work for nothing.
+        texts = [field.name for field in table.schema if field.type == pa.string()]
+        pq.write_table(table, partial, compression="zstd", use_dictionary=texts)

@@ -25,10 +25,11 @@ def prepare(config: DataConfig) -> Callable[[Document], Iterator[Tag]]:
     def tag(document: Document) -> Iterator[Tag]:
         bounds = bounds_of(document.extension)
         lines = document.text.split("\n")
-        filled = sum(1 for line in lines if line.strip())
-        if filled < _MIN_LINES and len(document.text) < _MIN_CHARS:
-            yield Tag("empty", f"{filled} lines")
-            return
+        if len(document.text) < _MIN_CHARS:
+            filled = sum(map(bool, map(str.strip, lines)))
+            if filled < _MIN_LINES:
+                yield Tag("empty", f"{filled} lines")
+                return
         yield from _lengths(document.text, lines, bounds)
         share = _alphanumeric(document.text) / len(document.text)
         if share < bounds.min_alphanumeric:
