@@ -104,17 +104,46 @@ class FolderSource(_Source):
 
 
 class TableSource(_Source):
-    """Parquet or JSONL files with a row a file, as in The Stack v1 and v2."""
+    """Parquet or JSONL files with a row a file, as in The Stack v1 and v2, or posts as rows.
+
+    Rows with a question and its answers are one document; a Posts.xml has a document a post.
+    """
 
     kind: Literal["table"]
     name: str
     files: str = Field(description="path or glob; local or any fsspec address")
     licence: str = ""
     columns: dict[str, str] = Field(default_factory=dict, description="our name -> column")
+    blobs: str = Field(
+        default="",
+        description="where a row's text lies if not in the table: s3://bucket/content/{blob_id}",
+    )
+
+
+class HubSource(_Source):
+    """A data set of the Hugging Face Hub, read from there row by row, pinned when it is planned."""
+
+    kind: Literal["hub"]
+    name: str
+    dataset: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name")
+    revision: str = Field(default="main", description="branch, tag or commit")
+    files: str = Field(default="**/*.parquet", description="pattern of its files")
+    licence: str = ""
+    columns: dict[str, str] = Field(default_factory=dict, description="our name -> column")
+    blobs: str = Field(default="", description="as of a table")
+
+    @property
+    def table(self) -> TableSource:
+        """The same rows as a table."""
+        place = f"hf://datasets/{self.dataset}@{self.revision}/{self.files}"
+        return TableSource.model_validate(
+            {**self.model_dump(exclude={"dataset", "revision"}), "kind": "table", "files": place}
+        )
 
 
 Source = Annotated[
-    StdlibSource | PackagesSource | FolderSource | TableSource, Field(discriminator="kind")
+    StdlibSource | PackagesSource | FolderSource | TableSource | HubSource,
+    Field(discriminator="kind"),
 ]
 
 

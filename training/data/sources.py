@@ -20,11 +20,13 @@ from tabwright.errors import ConfigError
 from training.data.config import (
     DataConfig,
     FolderSource,
+    HubSource,
     PackagesSource,
     Source,
     StdlibSource,
     TableSource,
 )
+from training.data.hub import commit_of
 from training.data.ignoring import walk_unmanaged
 from training.data.licence_texts import UNRECOGNISED, nearest
 from training.data.licences import package_licence
@@ -72,8 +74,8 @@ def list_parts(config: DataConfig) -> list[Part]:
     size = config.read.part_mb << 20
     parts: list[Part] = []
     for source in config.source:
-        if isinstance(source, TableSource):
-            tables = list_table(source, size)
+        if isinstance(source, TableSource | HubSource):
+            tables = list_table(_table(source), size)
             parts.extend(Part(source.name, (), file, groups) for file, groups in tables)
         else:
             parts.extend(Part(source.name, files) for files in _chunks(_wanted(source), size))
@@ -83,8 +85,9 @@ def list_parts(config: DataConfig) -> list[Part]:
 def read_part(config: DataConfig, part: Part) -> Iterator[Raw]:
     """Read the files of one part, in order; what cannot be read says why."""
     source = next(s for s in config.source if s.name == part.source)
-    if isinstance(source, TableSource):
-        for row in read_table(source, part.table, part.groups):
+    if isinstance(source, TableSource | HubSource):
+        table = source if isinstance(source, TableSource) else source.table
+        for row in read_table(table, part.table, part.groups):
             origin = (row.path, row.repo, row.licence, source.held_out)
             yield Raw(row.content, *origin, row.language, row.problem)
         return
@@ -100,6 +103,14 @@ def read_part(config: DataConfig, part: Part) -> Iterator[Raw]:
         except OSError as error:
             problem = error.strerror or "error"
         yield Raw(raw, file.path, file.repo, file.licence, held_out, "", problem)
+
+
+def _table(source: TableSource | HubSource) -> TableSource:
+    """The table to list; a hub's data set at the commit that its revision names now."""
+    if isinstance(source, TableSource):
+        return source
+    commit = commit_of(source.name, source.dataset, source.revision)
+    return source.model_copy(update={"revision": commit}).table
 
 
 def _bounded(file: Path, limit: int) -> bytes:

@@ -1,21 +1,28 @@
 """Source files that lie as rows in Parquet or JSONL, as The Stack v1 and v2 publish them.
 
 The columns are found by the names that such data sets use; `columns` in the configuration names
-others. Only addresses that fsspec knows are opened.
+others. A table without the text itself (The Stack v2) has it fetched from `blobs`, row by row. Rows
+with a question and its answers, and Stack Exchange's Posts.xml, are read through `posts.py`. Only
+addresses that fsspec knows are opened.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
+from string import Formatter
 from typing import Any, NamedTuple
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from tabwright.errors import ConfigError
 from training.data.config import TableSource
+from training.data.posts import parse_post, thread
 
 # A longer line is a file of more bytes than any that is kept, and is not held in memory.
 _MAX_LINE = 16 << 20
@@ -27,7 +34,11 @@ _COLUMNS = {
     "repo": ("max_stars_repo_name", "repo_name", "repo", "repository"),
     "licence": ("max_stars_repo_licenses", "detected_licenses", "licenses", "license", "licence"),
     "language": ("lang", "language", "programming_language"),
+    "question": ("question", "question_body"),
+    "answers": ("answers", "answer"),
+    "title": ("title", "question_title"),
 }
+_ORIGIN = ("path", "repo", "licence", "language")
 
 
 class Row(NamedTuple):
@@ -48,7 +59,11 @@ def list_table(source: TableSource, size: int) -> Iterator[tuple[str, tuple[int,
         ConfigError: nothing is there.
     """
     filesystem, _ = fsspec.core.url_to_fs(source.files)
-    names = sorted(filesystem.glob(source.files)) if "*" in source.files else [source.files]
+    names = [source.files]
+    if "*" in source.files:
+        found = sorted(filesystem.glob(source.files))  # their protocol is gone, but for local files
+        local = isinstance(filesystem, LocalFileSystem)
+        names = found if local else [filesystem.unstrip_protocol(name) for name in found]
     if not names or not all(filesystem.exists(name) for name in names):
         raise ConfigError(f"source {source.name}: no file at {source.files}")
     for name in names:
@@ -134,7 +149,9 @@ def _json_rows(source: TableSource, file: Any, groups: tuple[int, ...], name: st
         elif not line.strip():
             continue
         else:
-            row, problem = _parsed(line)
+            row, problem = (_post if name.endswith(".xml") else _parsed)(line)
+            if row is None and not problem:
+                continue
             if row is not None:
                 chosen = chosen or _choose(source, list(row))
                 yield _row(source, chosen, row)
@@ -148,6 +165,13 @@ def _parsed(line: bytes) -> tuple[dict[str, Any] | None, str]:
     except (ValueError, RecursionError):
         return None, "no JSON"
     return (row, "") if isinstance(row, dict) else (None, "no object")
+
+
+def _post(line: bytes) -> tuple[dict[str, Any] | None, str]:
+    try:
+        return parse_post(line.decode("utf-8-sig", "replace")), ""
+    except ValueError:
+        return None, "no post"
 
 
 def _skip_line(file: Any) -> None:
@@ -164,10 +188,17 @@ def _choose(source: TableSource, columns: list[str]) -> dict[str, str]:
         found = named if named in columns else next((c for c in known if c in columns), None)
         if found:
             chosen[ours] = found
-    if "content" not in chosen:
+    if "content" in chosen:
+        return {name: chosen[name] for name in ("content", *_ORIGIN) if name in chosen}
+    if source.blobs:
+        used = [field for _, field, _, _ in Formatter().parse(source.blobs) if field]
+        if unknown := [field for field in used if field not in columns]:
+            raise ConfigError(f"source {source.name}: blobs: no column {', '.join(unknown)}")
+        return chosen | {field: field for field in used}
+    if not {"question", "answers"} <= chosen.keys():
         raise ConfigError(
             f"source {source.name}: no column holds the text; it has {', '.join(columns)}; name it "
-            'with columns = {content = "..."}'
+            'with columns = {content = "..."}, or say with blobs = "..." where the texts lie'
         )
     return chosen
 
@@ -179,14 +210,37 @@ def _row(source: TableSource, chosen: Mapping[str, str], row: Mapping[str, Any])
             value = " OR ".join(map(str, value))
         return str(value)
 
-    content = row.get(chosen["content"])
-    if isinstance(content, str):
-        content = content.encode("utf-8", "replace")
+    content, problem = _content(source, chosen, row)
     return Row(
-        content if isinstance(content, bytes) else None,
+        content,
         text("path"),
         text("repo") or source.name,
         text("licence") or source.licence,
         text("language"),
-        "" if isinstance(content, bytes) else "no text in its row",
+        problem,
     )
+
+
+def _content(
+    source: TableSource, chosen: Mapping[str, str], row: Mapping[str, Any]
+) -> tuple[bytes | None, str]:
+    if "content" in chosen:
+        content = row.get(chosen["content"])
+    elif source.blobs:
+        return _blob(source.blobs, row)
+    else:
+        content = thread(row, chosen["question"], chosen["answers"], chosen.get("title", ""))
+    if isinstance(content, str):
+        content = content.encode("utf-8", "replace")
+    return (content, "") if isinstance(content, bytes) else (None, "no text in its row")
+
+
+def _blob(address: str, row: Mapping[str, Any]) -> tuple[bytes | None, str]:
+    """Fetch the text of one row; one byte above what a line may have tells that it is too large."""
+    place = address.format_map(row)
+    try:
+        with fsspec.open(place, "rb") as file:
+            raw = file.read(_MAX_LINE + 1)
+        return (gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw), ""
+    except (OSError, EOFError, zlib.error) as error:
+        return None, f"{place}: {type(error).__name__}"
