@@ -58,8 +58,9 @@ def sample_texts(run: Run) -> Iterator[str]:
         sizes[row["language"]] = sizes.get(row["language"], 0) + len(row["text"])
     room = run.config.tokenizer.sample_mb << 20
     roots = {language: size**0.5 for language, size in sizes.items()}
+    everything = sum(roots.values()) or 1.0
     shares = {
-        language: min(1.0, room * roots[language] / (sum(roots.values()) * max(size, 1)))
+        language: min(1.0, room * roots[language] / (everything * max(size, 1)))
         for language, size in sizes.items()
     }
     for row in _rows(run, ["language", "split", "text", "id"]):

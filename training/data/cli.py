@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from tabwright.errors import EngineFailed
 from training.data.engine import ENGINES, Progress, load_engine
 
 
@@ -50,6 +51,13 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=_audit)
 
+    verb = verbs.add_parser("fetch", help="copy shards from S3 and the like, to train on them",
+                            epilog="example: tabwright train data fetch --from "
+                            "s3://bucket/run/shards --out data")  # fmt: skip
+    verb.add_argument("--from", required=True, dest="address", help="any address fsspec knows")
+    verb.add_argument("--out", type=Path, required=True, help="the copy is below, by its digest")
+    verb.set_defaults(run=_fetch)
+
     verb = verbs.add_parser("opt-out", help="name what was made of a repository",
                             epilog="example: tabwright train data opt-out --repo someone/project "
                             "--runs data runs artifacts")  # fmt: skip
@@ -63,12 +71,18 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from training.data.config import read_config
     from training.data.pipeline import build
-    from training.data.run import open_run
+    from training.data.run import alone, open_run
 
-    run = open_run(args.out, read_config(args.config))
+    config = read_config(args.config)
     opener = load_engine(args.engine)
-    with opener(master=args.master, workers=args.workers, progress=_show) as engine:
-        manifest = build(engine, run)
+    with alone(args.out):
+        run = open_run(args.out, config)
+        try:
+            with opener(master=args.master, workers=args.workers, progress=_show) as engine:
+                manifest = build(engine, run)
+        except OSError as error:
+            again = "when that is mended, run it again to go on"
+            raise EngineFailed(f"--out {args.out}: {error}; {again}") from error
     if args.json:
         print(json.dumps(manifest))
     else:
@@ -132,6 +146,13 @@ def _audit(args: argparse.Namespace) -> int:
     print(f"{found.sample:,} documents: {found.alike:,} pairs are alike, {found.linked:,} linked")
     print(f"recall {found.recall:.4f} (linked directly {found.linked_recall:.4f})")
     print(f"precision {found.precision:.4f}")
+    return 0
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from training.data.remote import local_copy
+
+    print(local_copy(args.address, args.out))
     return 0
 
 

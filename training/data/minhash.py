@@ -86,7 +86,8 @@ def shingles(text: str, ngram: int, hashes: Family) -> Hashes:
     found = words(text.encode("utf-8", "surrogatepass"), hashes)
     every = (grams(found, ngram, hashes) >> np.uint64(32)).astype(np.uint32)
     every.sort()  # four bytes each: several times as fast as np.unique of eight
-    return every[np.diff(every, prepend=~every[:1]) != 0].astype(np.uint64)
+    unique: Hashes = every[np.diff(every, prepend=~every[:1]) != 0].astype(np.uint64)
+    return unique
 
 
 def grams(found: Hashes, ngram: int, hashes: Family) -> Hashes:

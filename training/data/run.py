@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from training.data.opt_out import read_list
 from training.data.sources import Part, list_parts, part_from_plan
 
 PLAN_VERSION = 1
+_PATTERN = frozenset("*?[]{}\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,14 @@ def open_run(folder: Path, config: DataConfig) -> Run:
     """Plan a new run, or go on with the one that is in `folder`.
 
     Raises:
-        ConfigError: a run with another configuration is there, or a source is not.
+        ConfigError: a run with another configuration is there, a source is not, or the folder's
+            name is none that both engines can read.
     """
+    if found := _PATTERN.intersection(str(folder.resolve())):
+        raise ConfigError(
+            f"--out {folder}: the engines take {' '.join(sorted(found))} for a pattern; choose "
+            "another folder"
+        )
     digest = config_digest(config)
     plan = folder / "plan.json"
     if not plan.exists():
@@ -95,6 +103,22 @@ def config_digest(config: DataConfig) -> str:
         decisive["opted_out"] = sorted(read_list(config.opt_out))
     text = json.dumps(decisive, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine from working in a run's folder at the same time.
+
+    Raises:
+        ConfigError: one does; when it ends, or is killed, the folder is free.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"--out {folder}: another run is working in it") from error
+        yield
 
 
 @contextmanager

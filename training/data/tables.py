@@ -112,7 +112,12 @@ def read_table(source: TableSource, name: str, groups: tuple[int, ...]) -> Itera
         ConfigError: the table has no column with the files' text.
     """
     filesystem, _ = fsspec.core.url_to_fs(name)
-    with filesystem.open(name, "rb") as file:
+    try:
+        opened = filesystem.open(name, "rb")
+    except OSError as error:
+        yield Row(None, name, source.name, "", "", f"{type(error).__name__}: whole table")
+        return
+    with opened as file:
         if name.endswith(".parquet"):
             yield from _parquet_rows(source, file, groups, name)
         else:

@@ -7,12 +7,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tabwright.cli import main
 from tabwright.errors import ConfigError, CorruptArtifact
 from training.config import DataSection, load_config
 from training.data.config import DataConfig, StdlibSource, read_config
@@ -21,6 +23,7 @@ from training.data.engines.local import open_engine
 from training.data.minhash import family, jaccard, shingles, signature
 from training.data.pipeline import build
 from training.data.reading import read_text
+from training.data.remote import local_copy
 from training.data.run import open_run
 from training.data.shards import TRAIN, open_shards, read_manifest
 from training.data.sources import walk
@@ -189,6 +192,32 @@ def test_a_flipped_byte_in_a_shard_is_refused(shards: Path, tmp_path: Path) -> N
     victim.write_bytes(body)
     with pytest.raises(CorruptArtifact, match=victim.name):
         open_shards(copy, TRAIN)
+
+
+def test_shards_on_a_store_that_is_no_disk_are_copied_once_and_checked(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filesystem = fsspec.filesystem("memory")
+    filesystem.put(str(shards), "/bucket/shards", recursive=True)
+    command = ["train", "data", "fetch", "--from", "memory://bucket/shards", "--out", str(tmp_path)]
+    assert main(command) == 0
+    copy = Path(capsys.readouterr().out.strip())
+    assert [s.ids.tolist() for s in open_shards(copy, TRAIN)] == [
+        s.ids.tolist() for s in open_shards(shards, TRAIN)
+    ]
+    victim = next(copy.glob("train-*.npy"))
+    before = {file: file.stat().st_mtime_ns for file in copy.iterdir() if file.suffix == ".npy"}
+    victim.write_bytes(b"altered")
+    assert local_copy("memory://bucket/shards", tmp_path) == copy
+    after = {file: file.stat().st_mtime_ns for file in before}
+    assert [file for file in before if before[file] != after[file]] == [victim]
+    filesystem.pipe(f"/bucket/shards/{victim.name}", b"altered")
+    victim.unlink()
+    with pytest.raises(CorruptArtifact, match=victim.name):
+        local_copy("memory://bucket/shards", tmp_path)
+    with pytest.raises(ConfigError, match="memory://nowhere"):
+        local_copy("memory://nowhere", tmp_path)
+    filesystem.rm("/bucket", recursive=True)
 
 
 def test_a_missing_source_folder_is_named(tmp_path: Path) -> None:

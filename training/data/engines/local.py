@@ -92,9 +92,11 @@ class LocalEngine:
             partial = Path(spill) / "result"
             partial.mkdir()
             file = partial / "part-00000.parquet"
-            self._connect(Path(spill), views).execute(
-                f"COPY ({sql}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)"
-            )
+            copy = f"COPY ({sql}) TO {_quoted(file)} (FORMAT parquet, COMPRESSION zstd)"
+            try:
+                self._connect(Path(spill), views).execute(copy)
+            except duckdb.IOException as error:
+                raise OSError(str(error).splitlines()[0]) from error
             shutil.move(partial, target)
 
     def rows(self, sql: str, views: Mapping[str, Path]) -> list[tuple[Any, ...]]:
@@ -106,7 +108,12 @@ class LocalEngine:
         connection = duckdb.connect()
         connection.execute(f"SET memory_limit='{_SQL_MEMORY}'; SET threads={self.workers}")
         if spill is not None:
-            connection.execute(f"SET temp_directory='{spill}/spill'")
+            connection.execute(f"SET temp_directory={_quoted(spill / 'spill')}")
         for name, folder in views.items():
-            connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{folder}/*.parquet')")
+            files = _quoted(folder / "*.parquet")
+            connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({files})")
         return connection
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

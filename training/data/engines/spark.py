@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tabwright.errors import EngineFailed
+from tabwright.errors import ConfigError, EngineFailed
 from training.data.engine import Progress, Step
 from training.data.run import Run
 
@@ -35,9 +35,15 @@ def open_engine(
 
     Raises:
         ModuleNotFoundError: the `spark` extra is not installed.
+        ConfigError: there is no Java to run it.
     """
     from pyspark.sql import SparkSession
 
+    if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
+        raise ConfigError(
+            "--engine spark: no Java was found; install a Java 17 or 21 (all its modules), or name "
+            "one in JAVA_HOME"
+        )
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     master = master or f"local[{workers or '*'}]"
