@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, nargs="+", default=[Path(p) for p in _PLACES])
     parser.add_argument("--mb", type=int, default=310)
     parser.add_argument("--documents", type=int, default=3000, help="of `compare`")
-    parser.add_argument("--base", type=int, default=250, help="documents of `scale`, once")
+    parser.add_argument("--base", type=int, default=100, help="documents of `scale`, once")
     parser.add_argument("--datatrove", help="Python that has datatrove; for `compare`")
     parser.add_argument("--work", type=Path, default=Path("build/data-results"))
     args = parser.parse_args()

@@ -28,7 +28,8 @@ def _config(root: Path, source: str) -> Path:
     file = root / "data.toml"
     file.write_text(
         f'[[source]]\nname = "here"\nlicence = "MIT"\n{source}\n[tokenizer]\nvocab_size = 600\n'
-        "[splits]\nheld_out_share = 0\n[dedup]\nnear = false\n[filters]\ndrop = ['unreadable']\n[contamination]\nbenchmarks = ['core']\n"
+        "[splits]\nheld_out_share = 0\n[dedup]\nnear = false\n[filters]\ndrop = ['unreadable']\n"
+        "[contamination]\nbenchmarks = ['core']\n"
     )
     return file
 
@@ -61,7 +62,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),  # noqa: PLW1509
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr

@@ -14,13 +14,13 @@ def commit_of(source: str, dataset: str, revision: str) -> str:
     """
     try:
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HTTPError
+        from huggingface_hub import errors as hub_errors
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "data") from error
     place = f"source {source}: {dataset}@{revision}"
     try:
         found = HfApi().dataset_info(dataset, revision=revision, timeout=30)
-    except (HTTPError, OSError, RuntimeError) as error:
+    except (hub_errors.HTTPError, OSError, RuntimeError) as error:  # type: ignore[attr-defined]
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
             f"{place} cannot be read from the hub ({reason}); go online, or name downloaded files "

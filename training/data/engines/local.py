@@ -107,6 +107,7 @@ class LocalEngine:
     def _connect(self, spill: Path | None, views: Mapping[str, Path]) -> Any:
         connection = duckdb.connect()
         connection.execute(f"SET memory_limit='{_SQL_MEMORY}'; SET threads={self.workers}")
+        connection.execute("SET enable_progress_bar=false")  # it would go to stdout
         if spill is not None:
             connection.execute(f"SET temp_directory={_quoted(spill / 'spill')}")
         for name, folder in views.items():
