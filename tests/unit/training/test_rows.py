@@ -46,7 +46,7 @@ def _parquet(place: str, rows: list[dict[str, object]]) -> None:
 
 
 def test_the_layout_of_the_stack_v1_on_a_store_that_is_no_disk(bucket: str) -> None:
-    row = {"content": "x = 1\n", "max_stars_repo_path": "a/b.py", "lang": "Python"}
+    row: dict[str, object] = {"content": "x = 1\n", "max_stars_repo_path": "a/b.py", "lang": "Python"}
     row |= {"max_stars_repo_name": "some/one", "max_stars_repo_licenses": ["MIT", "Apache-2.0"]}
     for number in range(2):
         _parquet(f"{bucket}/v1/part-{number}.parquet", [row])
@@ -57,7 +57,7 @@ def test_the_layout_of_the_stack_v1_on_a_store_that_is_no_disk(bucket: str) -> N
 
 
 def test_the_layout_of_the_stack_v2_has_its_texts_fetched(bucket: str) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"blob_id": name, "path": f"/{name}.go", "repo_name": "some/one", "language": "Go",
          "detected_licenses": ["MIT"], "src_encoding": "UTF-8"}
         for name in ("here", "gone", "damaged")
@@ -104,7 +104,7 @@ def test_a_dump_of_posts_has_a_document_a_post(tmp_path: Path) -> None:
 
 
 def test_a_row_with_its_answers_is_one_document_the_best_first(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"qid": 1, "question": _BODY,
          "answers": [{"text": "worse", "pm_score": 1}, {"text": "better", "pm_score": 4},
                      {"text": "chosen", "pm_score": 0, "selected": True}]},
