@@ -20,7 +20,7 @@ from training.config import DataSection, load_config
 from training.data.config import DataConfig, StdlibSource, read_config
 from training.data.document import Document
 from training.data.engines.local import open_engine
-from training.data.minhash import family, jaccard, shingles, signature
+from training.data.minhash import _mix, family, jaccard, shingles, signature, words
 from training.data.pipeline import build
 from training.data.reading import read_text
 from training.data.remote import local_copy
@@ -174,6 +174,26 @@ def test_the_signature_estimates_the_jaccard_index(numbers: list[int], data: st.
     left, right = (shingles(" ".join(map(str, n)), 5, hashes) for n in (numbers, numbers[cut:]))
     equal = signature(left, hashes) == signature(right, hashes)
     assert abs(float(equal.mean()) - jaccard(left, right)) < 0.2
+
+
+@pytest.mark.parametrize("text", ["a bc", "", " ", "x" * 700, "é" * 300 + " b", "word " * 30_000])
+def test_a_word_has_the_hash_that_its_bytes_define_wherever_it_stands(text: str) -> None:
+    hashes = family(5, 1, 1)
+    base = int(hashes.power[0])
+    defined = np.array(
+        [
+            sum(
+                int(hashes.byte_code[byte]) * pow(base, at % 256 + 1, 2**64)
+                for at, byte in enumerate(word.encode())
+            )
+            % 2**64
+            for word in dict.fromkeys(text.split())
+        ],
+        dtype=np.uint64,
+    )
+    found = words(text.encode(), hashes)
+    assert len(found) == len(text.split())
+    assert np.unique(found).tolist() == np.unique(_mix(defined)).tolist()
 
 
 def test_held_out_projects_never_reach_the_training_split(shards: Path) -> None:

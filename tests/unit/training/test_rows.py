@@ -46,8 +46,12 @@ def _parquet(place: str, rows: list[dict[str, object]]) -> None:
 
 
 def test_the_layout_of_the_stack_v1_on_a_store_that_is_no_disk(bucket: str) -> None:
-    row: dict[str, object] = {"content": "x = 1\n", "max_stars_repo_path": "a/b.py", "lang": "Python"}
-    row |= {"max_stars_repo_name": "some/one", "max_stars_repo_licenses": ["MIT", "Apache-2.0"]}
+    row: dict[str, object] = {"content": "x = 1\n", "max_stars_repo_path": "a/b.py"}
+    row |= {
+        "lang": "Python",
+        "max_stars_repo_name": "some/one",
+        "max_stars_repo_licenses": ["MIT", "Apache-2.0"],
+    }
     for number in range(2):
         _parquet(f"{bucket}/v1/part-{number}.parquet", [row])
     first, second = _rows(f"{bucket}/v1/*.parquet")

@@ -14,6 +14,7 @@ from tabwright.errors import ConfigError
 from tabwright.fim import FAMILIES
 from tabwright.tokenizer import Tokenizer
 from training.data.config import read_config
+from training.data.encoding import Encoder
 from training.data.engines.local import open_engine
 from training.data.pipeline import build
 from training.data.run import Run, open_run, read_run
@@ -49,6 +50,30 @@ def tokenizer(run: Run) -> Tokenizer:
 def test_every_byte_string_that_is_text_survives(tokenizer: Tokenizer, raw: bytes) -> None:
     text = raw.decode("utf-8", "replace")
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.fixture(scope="module")
+def encoder(run: Run) -> Encoder:
+    return Encoder((run.folder / "tokenizer.json").read_text("utf-8"))
+
+
+_ANY = st.text(max_size=80)
+_BLANKS_AND_QUOTES = st.text(alphabet=" \t\n\r\v\f\x1c\x85\u00a0\u2028aSs'tl10_<|>é中", max_size=60)
+
+
+@given(st.one_of(_ANY, _BLANKS_AND_QUOTES))
+def test_shards_are_encoded_as_the_tokenizer_encodes(
+    tokenizer: Tokenizer, encoder: Encoder, text: str
+) -> None:
+    assert encoder.encode(text).tolist() == tokenizer.encode(text)
+
+
+def test_real_code_is_encoded_as_the_tokenizer_encodes(
+    tokenizer: Tokenizer, encoder: Encoder
+) -> None:
+    for file in sorted(Path(json.__file__).parent.glob("*.py")):
+        text = file.read_text("utf-8") + "\nä = 'ß'\n"
+        assert encoder.encode(text).tolist() == tokenizer.encode(text)
 
 
 @pytest.mark.parametrize(
