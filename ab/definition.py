@@ -12,7 +12,7 @@ from ab.store import Version
 
 _FIELDS = (
     "variants", "default_variant", "enabled", "overrides", "slot", "targeting", "rollout",
-    "description",
+    "description", "archived",
 )  # fmt: skip
 
 
@@ -33,6 +33,7 @@ def to_json(flag: Flag) -> str:
             "arms": {arm.variant: arm.weight for arm in rollout.arms},
         },
         "description": flag.description or None,
+        "archived": flag.archived or None,
     }
     return json.dumps({name: value for name, value in fields.items() if value is not None})
 
@@ -81,6 +82,7 @@ def from_json(key: str, text: str) -> Flag:
         targeting=given.get("targeting"),
         rollout=_rollout(of_type(given, "rollout", dict)) if rollout is not None else None,
         description=of_type(given, "description", str, ""),
+        archived=of_type(given, "archived", bool, False),
     )
 
 

@@ -88,6 +88,7 @@ class Flag:
     """One flag. enabled: the kill switch; without it everybody gets the default variant.
 
     overrides: variants by user. targeting: a rule (`ab.logic`) that gives a variant or null.
+    archived: it is as if there were no such flag; nothing but its history is left.
 
     Raises:
         InvalidFlag: naming the part that is wrong.
@@ -102,8 +103,11 @@ class Flag:
     targeting: Any = None
     rollout: Rollout | None = None
     description: str = ""
+    archived: bool = False
 
     def __post_init__(self) -> None:
+        if self.archived and self.enabled:
+            raise InvalidFlag("archived", True, "a flag that is on cannot be; restore it first")
         if not _KEY.fullmatch(self.key):
             raise InvalidFlag("key", self.key, "give up to 100 letters, digits, dots and dashes")
         self._check_variants()
@@ -152,7 +156,7 @@ def check_layers(flags: Iterable[Flag]) -> None:
     """
     taken: dict[str, list[tuple[int, int, str]]] = {}
     for flag in flags:
-        if flag.slot is not None:
+        if flag.slot is not None and not flag.archived:
             place = (flag.slot.begin, flag.slot.end, flag.key)
             taken.setdefault(flag.slot.layer, []).append(place)
     for layer, places in taken.items():

@@ -42,7 +42,8 @@ def add_verbs(parser: argparse.ArgumentParser, add_store: Callable[..., None]) -
         made.set_defaults(run=run)
         return made
 
-    verb("list", "show all flags", _list, "--store ab.sqlite", key=False)
+    listed = verb("list", "show all flags", _list, "--store ab.sqlite", key=False)
+    listed.add_argument("--all", action="store_true", help="those that are archived, too")
     verb("show", "show all of a flag, as JSON", _show, "model")
     verb("history", "show who changed a flag, when and why", _history, "model")
     tried = verb("try", "show what somebody gets", _try, "model --user ada --context language=go")
@@ -54,6 +55,10 @@ def add_verbs(parser: argparse.ArgumentParser, add_store: Callable[..., None]) -
     for name, text in (("enable", "undo the kill switch"), ("disable", "give all the default")):
         _add_who(verb(name, text, _switch, "model --why 'too slow'"))
         verbs.choices[name].set_defaults(enabled=name == "enable")
+    for name, text in (("archive", "put away a flag; gateways do as if there were none"),
+                       ("restore", "take it back, switched off")):  # fmt: skip
+        _add_who(verb(name, text, _put_away, "model --why 'the new model has won'"))
+        verbs.choices[name].set_defaults(archived=name == "archive")
     fixed = verb("override", "fix one user's variant; 'none' frees it", _override,
                  "model ada new --why 'tries it first'")  # fmt: skip
     fixed.add_argument("user", metavar="USER")
@@ -91,7 +96,7 @@ def _add_who(verb: argparse.ArgumentParser) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     with closing(_store(args)) as store:
-        versions = store.flags().values()
+        versions = [v for v in store.flags().values() if args.all or not v.flag.archived]
     if args.json:
         print(json.dumps([definition.describe(version) for version in versions]))
         return 0
@@ -105,7 +110,7 @@ def _cells(version: Version) -> tuple[str, ...]:
     flag, rollout = version.flag, version.flag.rollout
     share = f"{rollout.share / 1000:g} %" if rollout else "-"
     arms = " ".join(f"{arm.variant}={arm.weight}" for arm in rollout.arms) if rollout else "-"
-    state = "on" if flag.enabled else "off"
+    state = "on" if flag.enabled else "archived" if flag.archived else "off"
     return (flag.key, state, str(version.revision), flag.default_variant, share, arms)
 
 
@@ -150,6 +155,14 @@ def _switch(args: argparse.Namespace) -> int:
         return _put(store, replace(before.flag, enabled=args.enabled), before, args)
 
 
+def _put_away(args: argparse.Namespace) -> int:
+    with closing(_store(args)) as store:
+        before = _known(store, args.key)
+        return _put(
+            store, replace(before.flag, enabled=False, archived=args.archived), before, args
+        )
+
+
 def _override(args: argparse.Namespace) -> int:
     with closing(_store(args)) as store:
         before = _known(store, args.key)
@@ -161,7 +174,8 @@ def _override(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     with closing(_store(args)) as store:
-        print(flagd.export(version.flag for version in store.flags().values()))
+        flags = [version.flag for version in store.flags().values()]
+    print(flagd.export(flag for flag in flags if not flag.archived))
     return 0
 
 

@@ -179,7 +179,8 @@ class FlagWatch:
         stamp = store.stamp()
         if stamp == self._stamp:
             return
-        before, self._versions = self._versions, store.flags()
+        before, found = self._versions, store.flags()
+        self._versions = {key: v for key, v in found.items() if not v.flag.archived}
         self._stamp = stamp  # asked before the flags: a write in between is read at the next look
         logger.info("flags read", extra={"flags": len(self._versions), "stamp": stamp})
         if self._kept is not None and (self._versions != before or self.known is None):

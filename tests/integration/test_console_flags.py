@@ -221,3 +221,85 @@ def test_a_key_without_the_scope_is_told_so(desk: Desk, chromium: Browser) -> No
     with page(chromium) as seen:
         opened(seen, desk, "flags", "bob")
         seen.get_by_role("status").filter(has_text="no scope 'admin'").wait_for()
+
+
+@pytest.mark.needs("browser")
+def test_a_flag_is_made_in_the_console_and_what_is_wrong_is_said(
+    desk: Desk, chromium: Browser
+) -> None:
+    with page(chromium) as seen:
+        opened(seen, desk, "flags")
+        seen.get_by_role("button", name="New flag").click()
+        form = seen.get_by_role("form", name="New flag")
+        alert = form.get_by_role("alert")
+
+        def make() -> None:
+            form.get_by_role("button", name="Make the flag").click()
+
+        form.get_by_label("Key").fill("post process")
+        form.get_by_label("Why").fill("tries it")
+        for number, (name, value) in enumerate((("a", "off"), ("a", "v1")), 1):
+            form.get_by_label(f"Name of variant {number}").fill(name)
+            form.get_by_label(f"Value of variant {number}").fill(value)
+        make()
+        alert.get_by_text("name each once").wait_for()
+        form.get_by_label("Name of variant 2").fill("b")
+        make()
+        alert.get_by_text("give up to 100 letters, digits, dots and dashes").wait_for()
+        form.get_by_label("Key").fill("postprocess")
+        form.get_by_label("Targeting").fill('{"map": []}')
+        make()
+        alert.filter(has_text="map").wait_for()
+        form.get_by_label("Targeting").fill('{"if": [{"==": [{"var": "language"}, "go"]}, "b"]}')
+        form.get_by_label("Value of variant 2").fill("v99")
+        make()
+        alert.get_by_text("a running gateway knows off, v1 only").wait_for()
+        form.get_by_label("Value of variant 2").fill("v1")
+        form.get_by_label("Weight of variant 2").fill("3")
+        form.get_by_label("Share").fill("12.5")
+        make()
+        seen.locator("[data-flag=postprocess]").wait_for()
+        assert form.is_hidden()
+        made = desk.store.flags()["postprocess"]
+        assert made.flag == Flag(
+            "postprocess",
+            {"a": "off", "b": "v1"},
+            "a",
+            targeting={"if": [{"==": [{"var": "language"}, "go"]}, "b"]},
+            rollout=Rollout(12_500, (Arm("a", 1), Arm("b", 3)), "postprocess"),
+        )
+        assert made.why == "tries it"
+
+
+@pytest.mark.needs("browser")
+def test_targeting_is_edited_and_a_flag_is_archived_and_restored(
+    desk: Desk, chromium: Browser
+) -> None:
+    with page(chromium) as seen:
+        opened(seen, desk, "flags")
+        seen.get_by_text("Targeting and archive").click()
+        rule = seen.get_by_label("Targeting of model")
+        rule.fill("{")
+        seen.get_by_role("alert").filter(has_text="give a rule in JSON").wait_for()
+        rule.fill('{"none": []}')
+        saved(seen, "go first")
+        seen.get_by_role("alert").filter(has_text="none").wait_for()
+        given = {"if": [{"==": [{"var": "language"}, "go"]}, "new"]}
+        rule.fill(json.dumps(given))
+        saved(seen, "go first")
+        seen.get_by_text("revision 2").wait_for()
+        assert desk.store.flags()["model"].flag.targeting == given
+        rule.fill("")
+        saved(seen, "no rule")
+        seen.get_by_text("revision 3").wait_for()
+        assert desk.store.flags()["model"].flag.targeting is None
+        seen.get_by_role("button", name="Archive model").click()
+        saved(seen, "it has won")
+        seen.get_by_text("Archived flags").click()
+        seen.get_by_text("gateways do as if there were no such flag").wait_for()
+        live = desk.live.gateway.flags
+        desk.live.wait(lambda: not live.versions, "the gateway has read it")
+        seen.get_by_role("button", name="Restore model").click()
+        saved(seen, "not yet")
+        seen.get_by_text("Switched off: everybody gets old").wait_for()
+        assert desk.store.flags()["model"].flag.archived is False

@@ -172,6 +172,18 @@ def test_a_model_that_is_not_there_is_a_visible_fallback(rig: Rig) -> None:
     assert rig.live.counted("tabwright_flag_fallbacks_total", flag="model") == 1
 
 
+def test_a_flag_that_is_put_away_is_as_if_there_were_none(rig: Rig) -> None:
+    rig.put(Flag("model", BOTH, "new"))
+    assert rig.ask().json()["model"] == "next"
+    before = rig.store.flags()["model"]
+    away = replace(before.flag, enabled=False, archived=True)
+    rig.store.put(away, before.revision, time.time(), "ada", "it has won")
+    rig.live.wait(lambda: not rig.live.gateway.flags.versions, "it is read")
+    assert "x-tabwright-variants" not in rig.ask(prefix="y = ").headers
+    assert rig.ask(prefix="y = ").json()["model"] == "tiny"
+    assert rig.client.post("/ofrep/v1/evaluate/flags/model", json={}).status_code == 404
+
+
 def test_all_models_are_listed_the_default_first(rig: Rig) -> None:
     listed = rig.client.get("/v1/models").json()["data"]
     assert [card["id"] for card in listed] == ["tiny", "next"]

@@ -12,6 +12,18 @@ export function draw(tag, given = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), given, children);
 }
 
+/** Make a table; where the page is narrow, each row becomes a list of its cells with their heads. */
+export function table(name, heads, rows) {
+  const row = (cells) => make("tr", { role: "row" }, cells.map((cell, place) => {
+    cell.setAttribute("role", cell.tagName === "TH" ? "rowheader" : "cell");
+    cell.dataset.head = heads[place];
+    return cell;
+  }));
+  return make("table", { class: "folding", role: "table", "aria-label": name },
+    make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, heads.map((head) => make("th", { scope: "col", role: "columnheader" }, head)))),
+    make("tbody", { role: "rowgroup" }, rows.map(row)));
+}
+
 /** Say it to people who see the page and to those who hear it. */
 export function notice(text, bad = false) {
   const place = document.getElementById("notice");

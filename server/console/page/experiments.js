@@ -1,6 +1,6 @@
 // What an experiment has shown: by day with its band, by language, by editor, and what is left to find.
 
-import { make, notice } from "./elements.js";
+import { make, notice, table } from "./elements.js";
 import { when } from "./flag_card.js";
 import { ask } from "./gateway.js";
 import { intervals, lines, plot } from "./plot.js";
@@ -140,14 +140,13 @@ class Experiments {
     const body = rows.map((row) => {
       const say = unitOf(row.metric);
       const [verdict, tone] = verdictOf(row);
-      return make("tr", {}, make("th", { scope: "row" }, row.metric),
+      return [make("th", { scope: "row" }, row.metric),
         ...[say.text(row.control), say.text(row.candidate), signed(say, row.difference), `${signed(say, row.low)} to ${signed(say, row.high)}`,
           row.holm_p < 0.001 ? "< 0.001" : row.holm_p.toFixed(3)].map((value) => make("td", {}, value)),
-        make("td", { class: tone }, verdict));
+        make("td", { class: tone }, verdict)];
     });
     return make("div", {},
-      rows.length ? make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "All metrics" }, make("table", {},
-        make("thead", {}, make("tr", {}, heads.map((head) => make("th", { scope: "col" }, head)))), make("tbody", {}, body))) : null,
+      rows.length ? table("All metrics", heads, body) : null,
       rows.length ? make("p", { class: "quiet" }, "The difference is what is left when what the same users did in the days before is taken away.") : null,
       missing.length ? make("p", { class: "quiet" }, `Too little to compare yet: ${missing.join(", ")}.`) : null);
   }
@@ -193,10 +192,9 @@ class Experiments {
   decisions() {
     if (!this.decided.length) return make("p", { class: "quiet" }, "None yet: tabwright ab gate, promote and watch make them.");
     const tones = { PROMOTE: "good", ROLL_BACK: "bad" };
-    return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Decisions" }, make("table", {},
-      make("thead", {}, make("tr", {}, ["When", "Candidate", "Verdict", "Who", "Why", "Id"].map((head) => make("th", { scope: "col" }, head)))),
-      make("tbody", {}, this.decided.slice(0, 20).map((row) => make("tr", {}, make("td", {}, when(row.at)), make("td", {}, row.candidate),
-        make("td", { class: tones[row.verdict] }, row.verdict), make("td", {}, row.who), make("td", {}, row.why), make("td", { class: "mono" }, row.id.slice(0, 8)))))));
+    return table("Decisions", ["When", "Candidate", "Verdict", "Who", "Why", "Id"],
+      this.decided.slice(0, 20).map((row) => [make("td", {}, when(row.at)), make("td", {}, row.candidate),
+        make("td", { class: tones[row.verdict] }, row.verdict), make("td", {}, row.who), make("td", {}, row.why), make("td", { class: "mono" }, row.id.slice(0, 8))]));
   }
 }
 

@@ -1,7 +1,7 @@
 // One flag: switch, default, rollout, overrides, history, and the reason that every change needs.
 
 import { make } from "./elements.js";
-import { changeOf, differences, edited, percent } from "./flag_edits.js";
+import { changeOf, differences, edited, parsedRule, percent, thousandths } from "./flag_edits.js";
 import { ask, user } from "./gateway.js";
 
 const WHOLE = 100_000;
@@ -37,10 +37,9 @@ export class FlagCard {
   draw() {
     const now = edited(this.flag, this.edits);
     this.saving = make("div");
+    const parts = make("div", { class: "flag-parts" }, this.variants(now), this.rollout(now), this.overrides(now));
     this.place.replaceChildren(
-      this.head(now),
-      make("div", { class: "flag-parts" }, this.variants(now), this.rollout(now), this.overrides(now)),
-      ...this.rule(), this.saving, this.history);
+      this.head(now), ...(this.flag.archived ? [] : [parts, this.rule(now)]), this.saving, this.history);
     this.drawSaving();
   }
 
@@ -62,10 +61,12 @@ export class FlagCard {
     const label = `${now.key} is on`;
     return make("div", { class: "flag-head" },
       make("div", {}, make("h2", { id: this.id }, now.key),
-        make("p", { class: "quiet" }, now.enabled ? "" : `Switched off: everybody gets ${now.default_variant}. `, now.description ? `${now.description} · ` : "",
+        make("p", { class: "quiet" }, now.archived ? "Archived: gateways do as if there were no such flag. " : now.enabled ? "" : `Switched off: everybody gets ${now.default_variant}. `, now.description ? `${now.description} · ` : "",
           `revision ${this.flag.revision}, ${when(this.flag.at)} by ${this.flag.who}: ${this.flag.why}`)),
-      make("button", { type: "button", role: "switch", class: "switch", "aria-label": label,
-        "aria-checked": String(now.enabled), onclick: () => this.edit({ enabled: !now.enabled }, true) },
+      this.flag.archived
+        ? make("button", { type: "button", "aria-label": `Restore ${now.key}`, onclick: () => this.edit({ archived: false }, true) }, "Restore")
+        : make("button", { type: "button", role: "switch", class: "switch", "aria-label": label,
+        "aria-checked": String(now.enabled), onclick: () => this.edit({ enabled: !now.enabled, archived: undefined }, true) },
         now.enabled ? "on" : "off"));
   }
 
@@ -94,7 +95,7 @@ export class FlagCard {
     });
     const paint = () => drawSplit(bar, edited(this.flag, this.edits).rollout);
     const set = (text) => {
-      const value = Math.round(Math.min(100, Math.max(0, Number(text) || 0)) * 1000);
+      const value = thousandths(text);
       for (const field of [slider, exact]) if (Number(field.value) * 1000 !== value) field.value = value / 1000;
       const first = this.flag.rollout || this.edits.arms ? {} : { arms: firstArms(now) };
       this.edit({ share: value, ...first });
@@ -130,12 +131,29 @@ export class FlagCard {
         make("button", { type: "button", "aria-label": `Override the user in ${now.key}`, onclick: add }, "Add")));
   }
 
-  rule() {
+  rule(now) {
     const { targeting, slot } = this.flag;
-    if (targeting === undefined && !slot) return [];
+    const written = this.edits.ruleText ?? (targeting === undefined ? "" : JSON.stringify(targeting, null, 2));
+    const text = make("textarea", { class: "mono", rows: Math.min(20, Math.max(4, written.split("\n").length)), spellcheck: "false",
+      "aria-label": `Targeting of ${now.key}`, oninput: () => this.ruled(text.value) });
+    text.value = written;
     const layer = slot ? `Slot ${slot.begin / 1000} to ${slot.end / 1000} % of layer ${slot.layer}. ` : "";
-    return [make("details", {}, make("summary", {}, "Targeting"),
-      make("p", {}, layer), targeting === undefined ? null : make("pre", { class: "rule" }, JSON.stringify(targeting, null, 2)))];
+    const open = this.ruleOpen ?? targeting !== undefined;
+    const place = make("details", { open, ontoggle: () => (this.ruleOpen = place.open) }, make("summary", {}, "Targeting and archive"),
+      make("p", { class: "quiet" }, layer, "A rule in JSON (JsonLogic) that gives a variant, or null to let the rollout decide. It sees targetingKey, language, editor and cohort; empty: no rule."),
+      text,
+      make("button", { type: "button", "aria-label": `Archive ${now.key}`, onclick: () => this.edit({ archived: true, enabled: false }, true) }, "Archive this flag"));
+    return place;
+  }
+
+  ruled(ruleText) {
+    this.fault = "";
+    try {
+      this.edit({ ruleText, targeting: parsedRule(ruleText) });
+    } catch (error) {
+      this.fault = error.message;
+      this.edit({ ruleText, targeting: undefined });
+    }
   }
 
   drawSaving() {
@@ -168,6 +186,7 @@ export class FlagCard {
     const body = { revision, why: this.why.trim(), change: changeOf(this.flag, this.edits), reshuffle: this.reshuffle };
     this.conflict = this.fault = "";
     try {
+      parsedRule(this.edits.ruleText ?? ""); // what cannot be read must not be left out in silence
       this.flag = await ask(`v1/admin/flags/${encodeURIComponent(key)}`, { body, as: user.get() });
       this.discard();
       if (this.history.open) this.tell();

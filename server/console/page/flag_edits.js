@@ -16,6 +16,8 @@ export function edited(flag, edits) {
     ...flag,
     enabled: edits.enabled ?? flag.enabled,
     default_variant: edits.default_variant ?? flag.default_variant,
+    targeting: edits.targeting === undefined ? flag.targeting : edits.targeting,
+    archived: edits.archived ?? flag.archived,
     overrides, rollout,
   };
 }
@@ -24,8 +26,10 @@ export function edited(flag, edits) {
 export function changeOf(flag, edits) {
   const after = edited(flag, edits);
   const change = {};
-  for (const name of ["enabled", "default_variant", "rollout", "overrides"])
-    if (!same(flag[name] ?? null, emptied(after[name]))) change[name] = emptied(after[name]);
+  for (const name of ["enabled", "default_variant", "rollout", "overrides", "targeting", "archived"]) {
+    const now = emptied(after[name]) ?? null;
+    if (!same(flag[name] ?? null, now)) change[name] = now;
+  }
   return change;
 }
 
@@ -33,6 +37,7 @@ export function changeOf(flag, edits) {
 export function differences(before, after) {
   const said = [];
   if (before.enabled !== after.enabled) said.push(after.enabled ? "switched on" : "switched off");
+  if (Boolean(before.archived) !== Boolean(after.archived)) said.push(after.archived ? "archived" : "restored");
   if (before.default_variant !== after.default_variant)
     said.push(`default ${before.default_variant} → ${after.default_variant}`);
   if (share(before) !== share(after)) said.push(`share ${percent(share(before))} → ${percent(share(after))}`);
@@ -45,6 +50,21 @@ export function differences(before, after) {
     if (!same(before[name] ?? null, after[name] ?? null)) said.push(`${name} changed`);
   if ((before.rollout?.salt ?? "") !== (after.rollout?.salt ?? "") && before.rollout && after.rollout) said.push("salt changed");
   return said;
+}
+
+/** A rule as a person has written it; null: none. Throws with what to do for what is no JSON. */
+export function parsedRule(text) {
+  if (!text.trim()) return null;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`targeting: ${error.message}; give a rule in JSON`);
+  }
+}
+
+/** Percent as a person has written it, in thousandths of a percent. */
+export function thousandths(text) {
+  return Math.round(Math.min(100, Math.max(0, Number(text) || 0)) * 1000);
 }
 
 /** A share in thousandths of a percent, as a person reads it. */

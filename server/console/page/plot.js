@@ -82,7 +82,7 @@ export function intervals(width, { rows, label, text: say }) {
       draw("line", { class: `interval ${sure}`, x1: across(row.low), x2: across(row.high), y1: y, y2: y }),
       draw("circle", { class: `dot ${sure}`, cx: across(row.value), cy: y, r: 5 }),
       draw("polygon", { class: "shrunken", points: `${at - 5},${y} ${at},${y - 5} ${at + 5},${y} ${at},${y + 5}` }),
-      text(Math.min(width - right - 4 * row.note.length, Math.max(left + 4 * row.note.length, across(row.value))), y - 9, row.note, "middle"));
+      text(Math.min(width - right - 4 * row.note.length, Math.max(left + 4 * row.note.length, across(row.value))), y - 9, row.note, "middle", "note"));
   });
   svg.append(text((left + width - right) / 2, height - 5, label, "middle", "label"));
   return svg;

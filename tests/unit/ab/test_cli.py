@@ -191,6 +191,26 @@ def test_a_watch_ends_with_a_rollback_or_at_the_top(capsys: pytest.CaptureFixtur
     assert verdicts == ["HOLD"]
 
 
+def test_a_flag_is_put_away_and_taken_back(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, *MAKE, "--slot", "models:0-50", "--why", "begin")
+    other = ["flags", "set", "other", "--variant", "a=1", "--default", "a", "--why", "next"]
+    other += ["--slot", "models:0-60"]
+    assert "overlap" in run(capsys, *other, code=2)
+    run(capsys, "flags", "archive", "model", "--why", "it has won")
+    assert told(capsys, "flags", "list") == []
+    shown = told(capsys, "flags", "list", "--all")[0]
+    assert (shown["key"], shown["archived"], shown["enabled"]) == ("model", True, False)
+    assert "restore it first" in run(capsys, "flags", "enable", "model", "--why", "x", code=2)
+    assert json.loads(run(capsys, "flags", "export"))["flags"] == {}
+    run(capsys, *other)
+    assert "overlap" in run(capsys, "flags", "restore", "model", "--why", "x", code=2)
+    run(capsys, "flags", "set", "other", "--slot", "none", "--why", "free")
+    run(capsys, "flags", "restore", "model", "--why", "again")
+    flags = {flag["key"]: flag for flag in told(capsys, "flags", "list")}
+    assert flags["model"]["enabled"] is False
+    assert "archived" not in flags["model"]
+
+
 def test_a_team_tries_the_statistics_on_itself(capsys: pytest.CaptureFixture[str]) -> None:
     Path("events.jsonl").write_bytes(events())
     run(capsys, "ingest", "events.jsonl")
