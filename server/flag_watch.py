@@ -82,6 +82,7 @@ class FlagWatch:
         self.known: Known | None = None
         if address is not None:
             try:
+                self._open()  # a start may wait for who makes the same store
                 self._look()
             except (StoreAway, InvalidFlag) as error:
                 self._begin_without(error)

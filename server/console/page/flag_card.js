@@ -229,7 +229,7 @@ function drawSplit(bar, rollout) {
   const parts = total ? Object.entries(rollout.arms).filter(([, weight]) => weight) : [];
   bar.replaceChildren(...parts.map(([name, weight], place) => {
     const width = (rollout.share / WHOLE) * (weight / total) * 100;
-    const part = make("span", { class: `arm arm-${place % 4}`, title: `${name}: ${width.toFixed(3)} % of users` }, width >= 12 ? `${name} ${shorter(width)} %` : "");
+    const part = make("span", { class: `arm arm-${place % 4}`, title: `${name}: ${width.toFixed(3)} % of users` }, width >= 20 ? `${name} ${shorter(width)} %` : "");
     part.style.width = `${width}%`;
     return part;
   }), make("span", { class: "rest" }, rollout && rollout.share < WHOLE * 0.8 ? `default ${percent(WHOLE - rollout.share)}` : ""));

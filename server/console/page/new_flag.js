@@ -61,8 +61,8 @@ export class NewFlag {
 
   row() {
     const number = this.rows.length + 1;
-    const name = make("input", { "aria-label": `Name of variant ${number}`, maxlength: 100, size: 8 });
-    const value = make("input", { "aria-label": `Value of variant ${number}`, size: 12 });
+    const name = make("input", { "aria-label": `Name of variant ${number}`, maxlength: 100, size: 8, placeholder: "name" });
+    const value = make("input", { "aria-label": `Value of variant ${number}`, size: 12, placeholder: "value" });
     value.addEventListener("focus", () => value.setAttribute("list", this.key.value === "model" ? "known-models" : ""));
     const weight = make("input", { "aria-label": `Weight of variant ${number}`, type: "number", min: 0, step: 1, value: 1 });
     const chosen = make("input", { "aria-label": `Variant ${number} is the default`, type: "radio", name: "new-flag-default", checked: number === 1 });
