@@ -125,6 +125,8 @@ SERVICES: dict[str, Callable[[], str | None]] = {
     "chromium": _chromium,
     "browser": _browser,
     "ray": lambda: _package("ray", "psutil"),
+    "tracking": lambda: _package("wandb", "tensorboard"),
+    "flow": lambda: _package("metaflow"),
     "triton": _triton,
     "container-python": _container_python,
 }

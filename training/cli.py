@@ -11,9 +11,11 @@ from pathlib import Path
 
 from tabwright.cli import EXTRA_OF
 from tabwright.errors import ConfigError, MissingExtra
+from training.card_cli import add_card
 from training.config import load_config
 from training.data.cli import add_verbs
 from training.doctor_cli import add_doctor
+from training.flow_cli import add_flow
 from training.learning_cli import add_verbs as add_learning_verbs
 from training.plan_cli import add_plan
 
@@ -54,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add_plan(verbs)
     add_doctor(verbs)
+    add_card(verbs)
+    add_flow(verbs)
     add_learning_verbs(verbs)
 
     _add_run(verbs)

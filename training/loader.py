@@ -8,6 +8,7 @@ batches in a thread, in the same order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -90,6 +91,10 @@ class Loader:
         """Ids of what stands in a row, without making it."""
         return self._names(self._order.row(number))
 
+    def groups(self, numbers: Iterable[int]) -> dict[str, int]:
+        """How many of these rows are of each source, or of all together."""
+        return dict(Counter(self._order.row(number).group for number in numbers))
+
     def lap_rows(self) -> int:
         """Number of rows in the first lap through the data."""
         return self._order.lap_rows()
@@ -149,6 +154,10 @@ class Ahead:
             future.cancel()
         self._made.clear()
         self._thread.submit(self._loader.silence, frozenset(samples)).result()
+
+    def groups(self, numbers: Iterable[int]) -> dict[str, int]:
+        """How many of these rows are of each source, or of all together."""
+        return self._thread.submit(self._loader.groups, tuple(numbers)).result()
 
     def close(self) -> None:
         """Stop making batches."""

@@ -150,6 +150,8 @@ def shape_of(model: ModelSection, vocab: int) -> Shape:
         kv_heads=model.kv_heads,
         inner=model.intermediate_size,
         vocab=vocab,
+        gated=model.architecture != "starcoder2",
+        tied=model.tie_embeddings,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from tabwright.errors import CorruptArtifact
+from tabwright.fim import FimFormat
 from tabwright.tokenizer import Tokenizer
 from training.averaging import Average
 from training.batch import Batch, Objective
@@ -30,6 +31,7 @@ from training.run_folder import claim, load_weights, memory_of, newest
 from training.saving import Saver, restore
 from training.scoring import Scored
 from training.step import AcceptAll, Guard
+from training.suspects import guard_of
 from training.watchdog import Watchdog
 
 
@@ -38,6 +40,7 @@ class Run:
     """Everything one rank holds. `step` counts finished optimizer steps."""
 
     config: TrainConfig
+    fim: FimFormat
     layout: Layout
     device: torch.device
     training: Ahead
@@ -79,6 +82,7 @@ class Run:
         decay = config.checkpoint.average
         run = cls(
             config=config,
+            fim=fim,
             layout=layout,
             device=device,
             training=Ahead(open_loader(config.data, data, TRAIN)),
@@ -100,6 +104,7 @@ class Run:
             run.step, memory = memory_of(resumed)
             run.consumed = Consumed(memory["consumed"])
             restore(resumed, run.state())
+        run.guard = guard_of(run, data, out)
         return run
 
     def nats(self, batch: Batch) -> torch.Tensor:

@@ -15,7 +15,7 @@ from tabwright.errors import ConfigError
 from training.checkpoint import MANIFEST, WEIGHTS, latest_checkpoint
 from training.config import TrainConfig
 
-_CHANGING = ("run", "parallel", "checkpoint")
+_CHANGING = ("run", "parallel", "checkpoint", "spikes", "tracking")
 
 
 def claim(out: Path, config: TrainConfig, data: str, init_from: Path | None) -> None:

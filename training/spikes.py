@@ -21,10 +21,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tabwright.errors import RunStopped
 from training.config import SpikesSection
+from training.metrics import finite, read_lines
 from training.step import Measured
 
 logger = logging.getLogger(__name__)
@@ -123,15 +124,15 @@ class SpikeGuard:
         self.rate = 1.0
         self.silenced: set[str] = set()
         self.back_to: int | None = None
-        self.last: Spike | None = None
+        self.spike: str | None = None
 
     def recall(self, metrics: Path, log: Path, step: int) -> None:
         """Know what the run's files tell of the steps up to `step`."""
-        rows = {row["step"]: row for row in _read(metrics) if row["step"] <= step}
+        rows = {row["step"]: row for row in read_lines(metrics) if row["step"] <= step}
         for row in list(rows.values())[-self._section.window :]:
             if "spike" not in row:
                 self._detector.learn(row["loss"], row["grad_norm"])
-        for line in _read(log):
+        for line in read_lines(log):
             self._remember(line["step"], line["policy"], line["rate"], line["samples"])
 
     def accepts(self, measured: Measured) -> bool:
@@ -140,7 +141,7 @@ class SpikeGuard:
         Raises:
             RunStopped: the policy is to stop, or there were too many spikes.
         """
-        self.back_to, self.last = None, None
+        self.back_to, self.spike = None, None
         why = self._detector.why(measured.loss, measured.grad_norm)
         if not self._anywhere(why is not None):
             self._detector.learn(measured.loss, measured.grad_norm)
@@ -156,12 +157,13 @@ class SpikeGuard:
             named = rows
         rate = self.rate * (section.rate_factor if section.policy == "lower_rate" else 1)
         samples = self._lineage(name for row in named for name in row.samples)
-        self.last = Spike(
+        self.spike = why
+        spike = Spike(
             step, why, measured.loss, measured.grad_norm, section.policy, again,
             tuple(row.number for row in named), tuple(row.loss for row in named),
             tuple(samples), rate,
         )  # fmt: skip
-        self._write(self.last)
+        self._write(spike)
         self._remember(step, section.policy, rate, samples)
         recent = sum(step - section.window < old <= step for old in self._steps)
         if section.policy == "stop" or recent > section.most:
@@ -199,15 +201,9 @@ class SpikeGuard:
         if self._log is None:
             return
         with self._log.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(asdict(spike)) + "\n")
+            stream.write(json.dumps(finite(asdict(spike))) + "\n")
         logger.warning("step %d: %s; policy %s, rows %s, see %s", spike.step, spike.why,
                        spike.policy, list(spike.rows), LOG)  # fmt: skip
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
 def _log(value: float) -> float:

@@ -32,7 +32,16 @@ class Measured(NamedTuple):
 
 
 class Guard(Protocol):
-    """Looks at a step before the parameters move."""
+    """Looks at a step before the parameters move.
+
+    rate: what the rates are multiplied with. spike: what was wrong with the last step. back_to: the
+    step that the run has to go back to. silenced: samples that carry no loss from then on.
+    """
+
+    rate: float
+    spike: str | None
+    back_to: int | None
+    silenced: set[str]
 
     def accepts(self, measured: Measured) -> bool:
         """Whether the update is made; without it the gradients are dropped and the run goes on."""
@@ -41,6 +50,12 @@ class Guard(Protocol):
 
 class AcceptAll:
     """Makes every update."""
+
+    def __init__(self) -> None:
+        self.rate = 1.0
+        self.spike: str | None = None
+        self.back_to: int | None = None
+        self.silenced: set[str] = set()
 
     def accepts(self, measured: Measured) -> bool:  # noqa: ARG002, this one does not look
         """Yes."""
@@ -57,12 +72,12 @@ def advance(run: Run) -> dict[str, float]:
         rows = run.training.batch(run.step, size, layout.row_rank, layout.row_ranks)
     run.consumed.add(rows.numbers, rows.samples)
     batch = Batch.of(rows, run.device)
-    counted = layout.total(run.objective.weight(batch))
+    counted = layout.total(run.objective.weight(batch)).clamp(min=1)
     loss_sum = _gradients(run, batch, counted)
     run.watchdog.does("updating")
     norm = clip(run.model.parameters(), config.optimizer.clip_norm, layout)
     loss, norm = layout.agreed(torch.stack([layout.total(loss_sum) / counted, norm])).tolist()
-    share = rate_share(run.step, config.schedule)
+    share = rate_share(run.step, config.schedule) * run.guard.rate
     numbers = range(run.step * size, (run.step + 1) * size)
     if run.guard.accepts(Measured(run.step + 1, loss, norm, numbers)):
         run.optimizer.step(share)

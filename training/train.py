@@ -17,10 +17,12 @@ from pathlib import Path
 from tabwright.errors import TabwrightError
 from training.config import TrainConfig, load_config
 from training.distributed import process_group
-from training.metrics import metrics
+from training.metrics import Row
+from training.observation.observer import observed
 from training.run import Run
 from training.step import advance
 from training.stopping import StopSignal
+from training.suspects import go_back
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,16 +60,22 @@ def train(config: TrainConfig, data: Path, out: Path, *, init_from: Path | None 
     """
     run = Run.start(config, data, out, init_from)
     stop = StopSignal()
-    with metrics(out / "metrics.jsonl") as write, run.watchdog:
+    if config.spikes.policy == "rollback" and run.step == 0:
+        run.save()
+    with observed(run, data, out) as watch, run.watchdog:
         while run.step < config.schedule.steps and not stop.anywhere(run.device):
             began = time.perf_counter()
-            row = advance(run)
+            row: Row = {**advance(run)}
+            took = time.perf_counter() - began
             finished = run.step == config.schedule.steps
             if run.step % config.run.eval_every == 0 or finished:
-                row["held_out_loss"] = run.held_out_loss()
-            write({**row, "seconds": time.perf_counter() - began})
-            if run.step % config.checkpoint.every == 0 or finished:
+                row |= watch.measure()
+            watch.step(row, took)
+            if run.guard.back_to is not None:
+                go_back(run, out, run.guard.back_to)
+            elif run.step % config.checkpoint.every == 0 or finished:
                 run.save()
+                watch.sample()
     if stop.received:
         run.save()
     run.close()

@@ -1,0 +1,141 @@
+"""Poison on one rank of two: do both act together, is it named, and does the run recover?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.tiny_shards import write_tiny_shards
+
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+[model]
+hidden_size = 32
+layers = 2
+heads = 2
+kv_heads = 1
+intermediate_size = 64
+max_positions = 128
+[data]
+context = 128
+batch_rows = 4
+micro_rows = 2
+[optimizer]
+lr = 0.01
+embedding_lr = 0.01
+[schedule]
+steps = 48
+warmup_steps = 2
+[run]
+precision = "fp32"
+eval_every = 48
+eval_rows = 4
+threads = 1
+[checkpoint]
+every = 12
+keep = 9
+[spikes]
+window = 8
+least = 4
+[tracking]
+holes = 0
+prompts = []
+"""
+BATCH = 4
+AT = 40  # the poisoned step, counted from 1
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("spikes")
+    (root / "tiny.toml").write_text(CONFIG)
+    return write_tiny_shards(root / "shards").parent
+
+
+def train(data: Path, name: str, rows: str, nan: int, **spikes: str) -> Path:
+    out = data / name
+    out.mkdir()
+    sets = [word for key, value in spikes.items() for word in ("--set", f"spikes.{key}={value}")]
+    options = ["--config", str(data / "tiny.toml"), "--data", str(data / "shards")]
+    options += ["--out", str(out), *sets]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.poisoned_training", str(out), rows, str(nan),
+         "--", *options],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == (2 if "stop" in spikes.values() else 0), output[-3000:]
+    return out
+
+
+def lines(file: Path) -> list[Any]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def last_losses(out: Path) -> dict[int, float]:
+    return {row["step"]: row["loss"] for row in lines(out / "metrics.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def rolled_back(data: Path) -> Path:
+    """Rank 1's rows of one step are poison."""
+    mine = [number for number in range((AT - 1) * BATCH, AT * BATCH) if number % 2]
+    return train(data, "back", ",".join(map(str, mine)), 0, policy="rollback", rollback_steps="6")
+
+
+def test_both_ranks_act_together_on_poison_that_one_has(rolled_back: Path) -> None:
+    one, other = (lines(rolled_back / f"rank-{rank}.jsonl") for rank in (0, 1))
+    assert one == other
+    assert [step for step, accepted, _ in one if not accepted] == [AT]
+    assert [AT, False, AT - 6] in one
+
+
+def test_the_poisoned_samples_are_named_with_their_files(rolled_back: Path) -> None:
+    (spike,) = lines(rolled_back / "spikes.jsonl")
+    assert spike["step"] == AT
+    assert spike["again"]
+    assert spike["rows"] == [(AT - 1) * BATCH + 1, (AT - 1) * BATCH + 3]
+    assert spike["samples"]
+    for sample in spike["samples"]:
+        assert sample["repo"] == "shapes"
+        assert sample["path"].startswith("src/shapes_")
+
+
+def test_the_run_goes_back_and_recovers(rolled_back: Path) -> None:
+    steps = [row["step"] for row in lines(rolled_back / "metrics.jsonl")]
+    assert steps == [*range(1, AT + 1), *range(25, 49)]
+    spiked = next(row for row in lines(rolled_back / "metrics.jsonl") if "spike" in row)
+    losses = last_losses(rolled_back)
+    assert losses[AT] < spiked["loss"] - 0.5
+    assert losses[48] < losses[24]
+
+
+def test_a_chip_that_fails_once_costs_a_step_and_no_sample(data: Path) -> None:
+    out = train(data, "nan", "", AT, policy="skip")
+    one, other = (lines(out / f"rank-{rank}.jsonl") for rank in (0, 1))
+    assert one == other
+    (spike,) = lines(out / "spikes.jsonl")
+    assert (spike["loss"], spike["again"], spike["samples"]) == (None, False, [])
+    losses = last_losses(out)
+    assert list(losses) == list(range(1, 49))
+    assert losses[48] < losses[24]
+
+
+def test_stop_ends_both_ranks(data: Path) -> None:
+    out = train(data, "stop", "", AT, policy="stop")
+    assert len(lines(out / "spikes.jsonl")) == 1
+    assert max(last_losses(out)) == AT - 1

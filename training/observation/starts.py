@@ -1,0 +1,52 @@
+"""`starts.jsonl`: a row for every start of a run, so that restarts and lineage stay with it.
+
+Each row says when and on how many ranks, from which step, with which code, packages, data and
+vocabulary, how large the model is and which peak its MFU is measured against.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tabwright.artifact import file_digest
+from training.data.shards import read_manifest
+
+STARTS = "starts.jsonl"
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+
+
+def note_start(out: Path, data: Path, facts: dict[str, Any]) -> None:
+    """Append one row."""
+    manifest = read_manifest(data)
+    row = {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **facts,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "data_digest": manifest["digest"],
+        "data_splits": manifest["splits"],
+        "sources": manifest["sources"],
+        "tokenizer_digest": file_digest(data / "tokenizer.json"),
+        "vocabulary": manifest["vocab_size"],
+    }
+    with (out / STARTS).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+def commit() -> str | None:
+    """Commit of this code, None outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
