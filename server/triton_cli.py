@@ -21,6 +21,7 @@ from server.settings import BUNDLED_MODEL
 from server.tritonserver.alone import alone
 from server.tritonserver.bundle import ensure_export
 from server.tritonserver.environment import RELEASE, ensure, folder, installed, unsupported
+from server.tritonserver.keeper import kept
 from server.tritonserver.node import START_S, Node, Ports, Running, leave_on_signals
 from tabwright.artifact import ModelArtifact
 from tabwright.errors import ConfigError
@@ -84,16 +85,18 @@ def _started(node: Node, args: argparse.Namespace) -> Running:
 
 
 def _serve(node: Node, args: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Run the gateway in front of a Triton that ends with it, unless it was there before."""
+    """Run the gateway in front of a Triton that lives as long, unless it was there before."""
     from server.cli import main as serve_gateway
 
     before = node.running()
     told = _up(node, args)
     try:
         url = f"127.0.0.1:{told.ports.grpc}"
-        return serve_gateway(
-            ["--engine", "triton", "--triton-url", url, "--model", str(args.model), *rest]
-        )
+        line = ["--engine", "triton", "--triton-url", url, "--model", str(args.model), *rest]
+        if before is not None:
+            return serve_gateway(line)
+        with kept(node, told):
+            return serve_gateway(line)
     finally:
         if before is None:
             node.stop()

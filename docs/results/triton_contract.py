@@ -46,7 +46,8 @@ def reference(server: Measured, rows: list[list[int]]) -> list[list[int]]:
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(1)
-    model = AutoModelForCausalLM.from_pretrained(server.artifact.path, dtype=torch.float32).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(server.artifact.path, dtype=torch.float32)
+    model.eval()
     model.generation_config.eos_token_id = None
     found = []
     for row in rows:

@@ -91,6 +91,10 @@ class Node:
         told = self._told()
         return told if told and _born(told.pid) == told.born else None
 
+    def died(self) -> bool:
+        """Whether it has ended without being told to."""
+        return self._told() is not None and self.running() is None
+
     def start(self, repository: Path, ports: Ports, timeout_s: float = START_S) -> Running:
         """Start it on the models of `repository` and return when all are loaded.
 

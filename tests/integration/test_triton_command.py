@@ -162,7 +162,9 @@ def test_a_port_that_is_taken_is_named(home: Path, tiny: ModelArtifact) -> None:
 
 @needs_triton
 @pytest.mark.slow
-def test_serve_ends_its_triton_with_the_gateway(home: Path, tiny: ModelArtifact) -> None:
+def test_serve_starts_its_triton_again_and_ends_it_with_the_gateway(
+    home: Path, tiny: ModelArtifact
+) -> None:
     command = [
         *(sys.executable, "-m", "tabwright", "triton", "serve", "--home", str(home)),
         *("--model", str(tiny.path), "--port", "0", "--drain-s", "0.1"),
@@ -171,8 +173,16 @@ def test_serve_ends_its_triton_with_the_gateway(home: Path, tiny: ModelArtifact)
         try:
             assert process.stdout is not None
             assert any("Ctrl-C stops" in line for line in process.stdout)
-            running = Node(home).running()
+            first = Node(home).running()
+            assert first is not None
+            os.kill(first.pid, signal.SIGKILL)
+            deadline = time.monotonic() + PATIENCE_S
+            while (running := Node(home).running()) in (None, first):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
             assert running is not None
+            assert running.ports == first.ports
+            assert not _named(first.shm_prefix)
             process.send_signal(signal.SIGINT)
             process.wait(60)
         finally:
