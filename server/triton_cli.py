@@ -59,6 +59,7 @@ def _up(node: Node, args: argparse.Namespace) -> Running:
 
     Raises:
         ConfigError: it runs with another model, or a port is taken.
+        CorruptArtifact: a file of the export was altered.
         NoTriton: it cannot be had or started here.
     """
     _environment()
@@ -77,6 +78,8 @@ def _started(node: Node, args: argparse.Namespace) -> Running:
         return told
     if not list(repository.glob("*/config.pbtxt")):
         raise ConfigError(f"--repository {repository}: no model stands there; export one first")
+    if (repository.parent / "checkpoint").is_dir():
+        ModelArtifact.load(repository.parent / "checkpoint")  # refuses one that was altered
     ports = Ports.starting_at(args.port)
     _say(
         f"starting Triton {RELEASE} with {', '.join(sorted(p.name for p in repository.iterdir()))}"

@@ -30,6 +30,7 @@ _EXIT_S = 2  # Triton's own patience with running requests when it is told to en
 _GRACE_S = _EXIT_S + 4.0
 _STUB = "triton_python_backend_stub"
 _GAUGES = "tabwright_llm_"
+_LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,10 @@ class Ports:
         """Three in a row, or with 0 three that are free.
 
         Raises:
-            ConfigError: one of them is taken.
+            ConfigError: one of them is taken, or is no port.
         """
+        if not 0 <= first <= _LAST_PORT - 2:
+            raise ConfigError(f"--port {first}: the first of three ports is 1 to {_LAST_PORT - 2}")
         with ExitStack() as held:
             found = []
             for port in (first, first + 1, first + 2) if first else (0, 0, 0):
@@ -224,9 +227,10 @@ class Node:
     def _reason(self) -> str:
         """The line of the log that says most about why it ended."""
         rows = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        models = [row for row in rows if "failed to load '" in row and "version" in row]
         telling = [row for row in rows if "Error" in row or "error:" in row or "failed to" in row]
-        found = (telling or rows or ["it said nothing"])[-1]
-        return found.rpartition("] ")[2].strip()[:300]
+        found = (models or telling or rows or ["it said nothing"])[-1]
+        return (found.partition("] ")[2] or found).strip('" ')[:300]
 
 
 def leave_on_signals() -> None:

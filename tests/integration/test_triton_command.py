@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from server.tritonserver import environment
 from server.tritonserver.environment import NoTriton
 from server.tritonserver.node import SHARED_MEMORY, Node, Ports, _named
 from tabwright.artifact import ModelArtifact
+from tabwright.errors import ConfigError
 
 needs_triton = pytest.mark.needs("triton")
 PATIENCE_S = 400
@@ -147,9 +149,25 @@ def test_a_model_that_does_not_load_is_told_and_nothing_is_left(home: Path) -> N
     (model / "config.pbtxt").write_text('name: "broken"\nbackend: "python"\n')
     (model / "1" / "model.py").write_text("raise ValueError('no such weights')\n")
     words = ("up", "--repository", str(model.parent), "--port", "0")
-    assert "Triton did not start" in triton(*words, home=home, code=3)
+    said = triton(*words, home=home, code=3)
+    assert "Triton did not start: failed to load 'broken'" in said
+    assert "no such weights" in said
     assert Node(home).running() is None
     assert not (home / "server.json").exists()
+
+
+@needs_triton
+def test_an_export_that_was_altered_is_not_served(home: Path, tiny: ModelArtifact) -> None:
+    export = home / "altered"
+    (export / "model_repository" / "m").mkdir(parents=True)
+    (export / "model_repository" / "m" / "config.pbtxt").touch()
+    shutil.copytree(tiny.path, export / "checkpoint")
+    weights = next((export / "checkpoint").glob("*.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[-100] ^= 1
+    weights.write_bytes(data)
+    said = triton("up", "--repository", str(export / "model_repository"), home=home, code=4)
+    assert weights.name in said
 
 
 @needs_triton
@@ -221,6 +239,12 @@ def test_an_installation_that_fails_says_what_pip_said(
     with pytest.raises(NoTriton, match="could not be installed: No matching distribution"):
         environment.ensure()
     assert not environment.installed()
+
+
+@pytest.mark.parametrize("first", [-5, 65534, 70000])
+def test_what_is_no_port_is_refused(first: int) -> None:
+    with pytest.raises(ConfigError, match=f"--port {first}: the first of three"):
+        Ports.starting_at(first)
 
 
 def test_free_ports_are_three_different_ones() -> None:

@@ -106,8 +106,11 @@ def export_model(
     if quantization is not None:
         check_quantizable(source, quantization)
     serving = _serving(source, tensor_parallel, loras or {}, speculate)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from None
     try:
         export = Finished(source, work, runtime, serving, reader)
         manifest = _fill(export, container_digest, validate, quantization)

@@ -124,6 +124,14 @@ def test_a_file_too_many_or_too_few_is_found(exported: Path, tmp_path: Path) -> 
         check_export(copy)
 
 
+def test_a_folder_that_cannot_be_written_is_refused(
+    artifact: ModelArtifact, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written"):
+        export_model(artifact.path, tmp_path / "file" / "1")
+
+
 def test_an_existing_folder_is_not_overwritten(exported: Path, artifact: ModelArtifact) -> None:
     before = check_export(exported)
     with pytest.raises(ConfigError, match="exists"):
