@@ -34,14 +34,14 @@ def kept(node: Node, told: Running) -> Iterator[None]:
 
 
 def _watch(node: Node, told: Running, over: threading.Event) -> None:
-    pause_s, failed = _LOOK_S, False
+    pause_s = _LOOK_S
     while not over.wait(pause_s):
-        if not (node.died() or (failed and node.running() is None)):
-            pause_s, failed = _LOOK_S, False
+        if node.told_to_end or node.running() is not None:
+            pause_s = _LOOK_S
             continue
         _log.error("Triton has died; starting it again")
         try:
             node.start(Path(told.repository), told.ports, _START_S)
         except (TabwrightError, OSError) as error:
             _log.error("Triton does not start again: %s", error)
-            pause_s, failed = min(_SELDOM_S, 2 * pause_s), True
+            pause_s = min(_SELDOM_S, 2 * pause_s)

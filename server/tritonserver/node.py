@@ -87,6 +87,7 @@ class Node:
         self.home = home
         self.log = home / "triton.log"
         self._state = home / "server.json"
+        self._ending = home / "ended"
         self._child: subprocess.Popen[bytes] | None = None  # ours to reap, if we started it
 
     def running(self) -> Running | None:
@@ -94,9 +95,10 @@ class Node:
         told = self._told()
         return told if told and _born(told.pid) == told.born else None
 
-    def died(self) -> bool:
-        """Whether it has ended without being told to."""
-        return self._told() is not None and self.running() is None
+    @property
+    def told_to_end(self) -> bool:
+        """Whether it was ended on purpose, or is just being ended."""
+        return self._ending.exists()
 
     def start(self, repository: Path, ports: Ports, timeout_s: float = START_S) -> Running:
         """Start it on the models of `repository` and return when all are loaded.
@@ -106,6 +108,7 @@ class Node:
         """
         self.kill()
         self.home.mkdir(parents=True, exist_ok=True)
+        self._ending.unlink(missing_ok=True)
         link_backend(self.home / "backends" / "python")
         prefix = f"tw{secrets.token_hex(4)}_"
         try:
@@ -131,6 +134,7 @@ class Node:
         code = None
         try:
             if told := self.running():
+                self._ending.touch()
                 with suppress(ProcessLookupError):
                     os.kill(told.pid, signal.SIGTERM)
                 deadline = time.monotonic() + _GRACE_S
