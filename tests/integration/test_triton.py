@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from server.engines.registry import load_engine
@@ -20,6 +21,7 @@ from tabwright.artifact import ModelArtifact
 from tabwright.engine import CompletionEngine
 from tabwright.errors import ConfigError, EngineFailed, EngineUnavailable
 from tabwright.request import SamplingParams
+from tests.fakes.live_gateway import complete, live_gateway
 from tests.fakes.triton_server import TritonServer, transformers_python, triton_server
 from training.export.tensorrt_llm import export_model
 
@@ -121,6 +123,35 @@ async def test_100_cancels_free_the_model_and_leak_nothing(
         await until(lambda: server.metrics()["tabwright_llm_active"] == 0)
         assert server.metrics()["tabwright_llm_waiting"] == 0
         assert len(await ids_of(engine, prompt, 8)) == 8
+
+
+def test_through_the_gateway_characters_are_whole_and_a_stop_string_ends_the_model(
+    server: TritonServer, artifact: ModelArtifact
+) -> None:
+    options = {"urls": (f"127.0.0.1:{server.grpc_port}",), "stall_timeout_s": 20.0}
+    settings: dict[str, Any] = {"postprocess": "off", "typeahead_mb": 0}
+    with live_gateway(artifact, "triton", options=options, **settings) as live:
+
+        def ask(prompt: str, **fields: Any) -> Any:
+            body = {"prompt": prompt, "max_tokens": 60, "temperature": 0} | fields
+            answer = httpx.post(f"{live.url}/v1/completions", json=body, timeout=PATIENCE_S)
+            return answer.json()["choices"][0]
+
+        faces = {"prompt": "🙂" * 8, "max_tokens": 60, "temperature": 0}
+        assert ask(**faces)["text"] == "🙂" * 20, "three tokens each"
+        with complete(live.port, body=faces | {"stream": True}) as client:
+            client.read_until(rb"\[DONE\]")
+            parts = [event["choices"][0]["text"] for event in client.events()]
+        assert "".join(parts) == "🙂" * 20
+        assert not any("\ufffd" in part for part in parts)
+        free = ask("# größe\n")["text"]
+        stop = free[len(free) // 3 :][:4]
+        aborts = server.metrics().get("tabwright_llm_aborts_total", 0)
+        short = ask("# größe\n", stop=[stop], max_tokens=800)
+        assert (short["text"], short["finish_reason"]) == (free[: free.index(stop)], "stop")
+        live.wait(
+            lambda: server.metrics()["tabwright_llm_aborts_total"] == aborts + 1, "it was aborted"
+        )
 
 
 async def test_a_model_process_that_hangs_is_unavailable_though_triton_says_ready(
