@@ -241,6 +241,15 @@ def test_an_installation_that_fails_says_what_pip_said(
     assert not environment.installed()
 
 
+@needs_triton
+@pytest.mark.slow
+def test_50_answers_are_those_of_transformers_and_a_broken_server_is_told_in_time() -> None:
+    """As `make measure-triton` does it, with the bundled model."""
+    command = [sys.executable, "-m", "docs.results.triton_contract"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
 @pytest.mark.parametrize("first", [-5, 65534, 70000])
 def test_what_is_no_port_is_refused(first: int) -> None:
     with pytest.raises(ConfigError, match=f"--port {first}: the first of three"):
