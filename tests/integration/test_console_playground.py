@@ -43,7 +43,9 @@ class Playground:
         self.code.wait_for()
 
     def type(self, text: str) -> None:
-        self.code.press_sequentially(text)
+        """At once: on a busy machine something would be shown, and dismissed, between two keys."""
+        self.code.focus()
+        self.page.keyboard.insert_text(text)
 
     def wait_ghost(self, text: str) -> None:
         reads(self.ghost, text)
