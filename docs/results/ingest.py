@@ -1,4 +1,4 @@
-"""Measure events through HTTP batches, reports over roll-ups and assignment; print JSON.
+"""Measure events through HTTP batches, flips, reports over roll-ups and assignment; print JSON.
 
 On an idle machine: `python docs/results/ingest.py >docs/results/ingest.json`.
 The load generator shares the cores with the gateway and Redis, so all of it is in the figures.
@@ -37,6 +37,8 @@ from ab.stores.registry import open_store
 from ab.stores.sqlite import SqliteStore
 
 _BATCH = 256
+_FLIPS = 4
+_WATCHED_S = 2.0
 _ACCEPTED = 3  # every so many-th suggestion
 
 
@@ -77,11 +79,14 @@ def _ingest(address: str, folder: Path, args: argparse.Namespace) -> dict[str, A
         while (shown := _shown(store)) < sent // 2:
             time.sleep(0.05)
         counted_s = time.perf_counter() - start
+        flips = _flips(store, port, bodies[:200])
+        shown = _shown(store)
     assert shown == sent // 2, "each event counts once"
     return {
         "events": sent,
         "acknowledged_per_s": round(sent / acknowledged_s),
         "counted_per_s": round(sent / counted_s),
+        "flip_s": flips,
         "workers": args.workers,
     }
 
@@ -106,6 +111,36 @@ def _send(port: int, bodies: list[bytes]) -> None:
         told = answer.read()
         assert answer.status == 202, told
     connection.close()
+
+
+def _flips(store: Store, port: int, bodies: list[bytes]) -> list[float]:
+    """Seconds after which nobody gets the old variant, while the same events come once more."""
+    rival = threading.Thread(target=_send, args=(port, bodies))
+    rival.start()
+    found = []
+    for revision in range(_FLIPS):
+        to = "ab"[revision % 2]
+        flag = Flag("lines", {"a": "auto", "b": "single"}, to)
+        store.put(flag, revision, time.time(), "results", "flip")
+        start, old = time.perf_counter(), 0.0
+        while (now := time.perf_counter() - start) < _WATCHED_S:
+            if _variant(port) != f"lines={to}":
+                old = now
+        found.append(round(old, 3))
+    rival.join()
+    return found
+
+
+def _variant(port: int) -> str:
+    """What a new connection gets, so that each worker is asked."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    body = b'{"prefix": "x = ", "suffix": "", "stream": false, "user": "ada"}'
+    connection.request("POST", "/v1/suggestions", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    answer.read()
+    connection.close()
+    return answer.headers.get("X-Tabwright-Variants", "")
 
 
 def _shown(store: Store) -> int:
