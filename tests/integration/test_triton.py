@@ -137,7 +137,7 @@ def test_through_the_gateway_characters_are_whole_and_a_stop_string_ends_the_mod
             answer = httpx.post(f"{live.url}/v1/completions", json=body, timeout=PATIENCE_S)
             return answer.json()["choices"][0]
 
-        faces = {"prompt": "🙂" * 8, "max_tokens": 60, "temperature": 0}
+        faces: dict[str, Any] = {"prompt": "🙂" * 8, "max_tokens": 60, "temperature": 0}
         assert ask(**faces)["text"] == "🙂" * 20, "three tokens each"
         with complete(live.port, body=faces | {"stream": True}) as client:
             client.read_until(rb"\[DONE\]")
