@@ -45,6 +45,13 @@ details details { margin-left: 1rem }
 figure { margin: .5rem 0 1rem 1rem }
 pre { margin: .25rem 0; padding: .6rem .75rem; overflow: auto; max-height: 26rem; font-size: 13px;
       line-height: 1.45; background: var(--box); border: 1px solid var(--line); border-radius: 4px }
+@media (max-width: 40rem) {
+  th, td { padding: .3rem .3rem; font-size: 13px }
+  th { white-space: normal; vertical-align: bottom }
+  .words td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 6rem }
+  td.bar { width: 30%; min-width: 3rem }
+  details details, figure { margin-left: .25rem }
+}
 """
 _NOTHING: Specimens = {}
 
