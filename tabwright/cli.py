@@ -13,6 +13,7 @@ import difflib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -115,6 +116,9 @@ def run_command(program: str, call: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Exception:  # noqa: BLE001 - a bug must not look like a measure that fell short
+        traceback.print_exc()
+        return EXIT_CODES[Broken]
 
 
 def exit_code(error: TabwrightError) -> int:

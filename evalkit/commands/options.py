@@ -15,7 +15,10 @@ from tabwright.errors import InvalidRequest
 
 def whole_numbers(text: str) -> list[int]:
     """Read a list such as 1,10,100."""
-    return [int(part) for part in text.split(",")]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; give whole numbers, such as 1,10") from None
 
 
 def add_benchmark(parser: argparse.ArgumentParser) -> None:

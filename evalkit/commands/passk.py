@@ -103,7 +103,6 @@ class _Asked:
 
 
 async def _run(args: argparse.Namespace) -> dict[str, Any]:
-    threshold(args.fail_under)
     asked = _asked(args)
     folder = args.out or Path("runs") / f"{asked.benchmark.name}-{'-'.join(asked.problems)}"
     with _served(args) as url:
@@ -196,6 +195,10 @@ def _asked(args: argparse.Namespace) -> _Asked:
     for name, number in (("k", min(args.k)), ("concurrency", args.concurrency)):
         if number < 1:
             raise InvalidRequest(name, number, "give at least 1")
+    least = threshold(args.fail_under)
+    if least is not None and least[0] not in map(str, args.k):
+        fix = f"pass@{least[0]} is not scored; add it to -k"
+        raise InvalidRequest("fail-under", args.fail_under, fix)
     places = Places(check_jobs(args.jobs), args.concurrency)
     recorded = Recorded(args.samples) if args.samples else None
     if recorded is not None:
@@ -273,11 +276,13 @@ def threshold(text: str | None) -> tuple[str, float] | None:
     name, _, value = text.partition("=")
     k = name.removeprefix("pass@")
     try:
-        if not name.startswith("pass@"):
+        least = float(value)
+        if not name.startswith("pass@") or not 0 <= least <= 1:
             raise ValueError
-        return str(int(k)), float(value)
+        return str(int(k)), least
     except ValueError:
-        raise InvalidRequest("fail-under", text, "give such as pass@1=0.30") from None
+        fix = "give such as pass@1=0.30, with a share from 0 to 1"
+        raise InvalidRequest("fail-under", text, fix) from None
 
 
 def _high_enough(report: Mapping[str, Any], fail_under: str | None) -> bool:
@@ -287,9 +292,8 @@ def _high_enough(report: Mapping[str, Any], fail_under: str | None) -> bool:
     k, least = asked
     for language, row in report["languages"].items():
         found = row["pass_at_k"].get(k)
-        if found is None:
-            raise InvalidRequest("fail-under", fail_under, f"pass@{k} was not scored; add -k {k}")
-        if found["value"] < least:
-            print(f"{language}: pass@{k} {found['value']:.4f} < {least:g}", file=sys.stderr)
+        if found is None or found["value"] < least:
+            said = f"{found['value']:.4f} < {least:g}" if found else "has no score: too few judged"
+            print(f"{language}: pass@{k} {said}", file=sys.stderr)
             return False
     return True

@@ -26,6 +26,7 @@ ENDINGS = {
     ("report", "{run}/nothing"): 2,
     ("passk", "--samples", "{run}/wrong.jsonl", "--fail-under", "pass@1=0.5", *FIRST): 1,
     ("passk", "--samples", "{run}/wrong.jsonl", "--fail-under", "pass@1=0", *FIRST): 0,
+    ("passk", "--samples", "{run}/wrong.jsonl", "--fail-under", "pass@3=0.5", *FIRST): 2,
     ("passk", "--endpoint", "http://127.0.0.1:9", *FIRST): 3,
     ("passk", "--benchmark", "core", "--path", "{run}/broken", "--references"): 4,
 }

@@ -53,7 +53,7 @@ def test_a_pass_that_took_too_long_is_no_pass_within_the_time() -> None:
 def test_a_threshold_is_read_or_refused() -> None:
     assert threshold("pass@10=0.3") == ("10", 0.3)
     assert threshold(None) is None
-    for text in ("pass@1", "0.3", "pass@x=0.3", "pass@1=high"):
+    for text in ("pass@1", "0.3", "pass@x=0.3", "pass@1=high", "pass@1=2", "pass@1=nan"):
         with pytest.raises(InvalidRequest, match="fail-under"):
             threshold(text)
 
