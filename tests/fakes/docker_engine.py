@@ -18,6 +18,7 @@ from evalkit.runtimes import FOLDER
 
 IMAGES = ("python", "c")
 PROGRAMS = ("dockerd", "docker", "mmdebstrap")
+_PATIENCE_S = 60.0
 PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -50,10 +51,21 @@ def engine(folder: Path) -> Iterator[str]:
             yield address
         finally:
             daemon.terminate()
+            daemon.wait(_PATIENCE_S)
+            _clean(folder)
 
 
-def _await(path: Path, daemon: subprocess.Popen[bytes], patience_s: float = 60) -> None:
-    deadline = time.monotonic() + patience_s
+def _clean(folder: Path) -> None:
+    """Unmount what an engine leaves mounted, its own network namespace at least, and remove all."""
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for place in reversed(mounted):
+        if Path(place).is_relative_to(folder):
+            subprocess.run(["umount", "--lazy", place], env={"PATH": PATH}, check=True)
+    shutil.rmtree(folder)
+
+
+def _await(path: Path, daemon: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
     while not path.exists():
         assert daemon.poll() is None, (path.parent / "log").read_text()[-2000:]
         assert time.monotonic() < deadline, "dockerd did not come up"
