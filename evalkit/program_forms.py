@@ -55,8 +55,9 @@ class Form(_Row):
     that the last test is behind; at: what it stands in front of (at the end, where it is empty).
     rewrite: patterns in the tests and what stands there instead. asserted: what an assert compares;
     call: how a call of the candidate begins in it; list_call: its parenthesis stands in front of
-    the name. unfit: patterns of tests that nothing can pass, and why; wrong: tasks that are wrong
-    upstream, and why; spoiled: of tests that expect no literal, a text and what makes them wrong.
+    the name. unfit, unfit_prompts: patterns of tests and of prompts that nothing can pass, and why;
+    wrong: tasks that are wrong upstream, and why; spoiled: of tests that expect no literal, a text
+    and what makes them wrong.
     prepare: what is made once for all compilations.
     """
 
@@ -71,6 +72,7 @@ class Form(_Row):
     imports: Imports | None = None
     files: dict[str, str] = {}
     unfit: tuple[tuple[str, str], ...] = ()
+    unfit_prompts: tuple[tuple[str, str], ...] = ()
     wrong: dict[str, str] = {}
     spoiled: dict[str, tuple[str, str]] = {}
     prepare: Step | None = None
@@ -120,11 +122,12 @@ def require_needs(form: Form) -> None:
             raise ToolchainMissing(f"{pattern} is not here; run: apt-get install {packages}")
 
 
-def fault_of(form: Form, task_id: str, tests: str) -> str:
+def fault_of(form: Form, task_id: str, prompt: str, tests: str) -> str:
     """Why a task cannot be judged; nothing if it can."""
     if task_id in form.wrong:
         return form.wrong[task_id]
-    return next((why for pattern, why in form.unfit if re.search(pattern, tests, re.MULTILINE)), "")
+    known = [(tests, *row) for row in form.unfit] + [(prompt, *row) for row in form.unfit_prompts]
+    return next((why for text, at, why in known if re.search(at, text, re.MULTILINE)), "")
 
 
 def program_files(

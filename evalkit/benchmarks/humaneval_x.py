@@ -78,7 +78,7 @@ def _fault(problem: Problem) -> str:
     if problem.language == "python":
         return ""
     form = load_form(problem.language, problem.tests["program"])
-    return fault_of(form, problem.task_id, problem.tests["tests"])
+    return fault_of(form, problem.task_id, problem.prompt, problem.tests["tests"])
 
 
 def _python(row: Row) -> Problem:

@@ -101,7 +101,7 @@ def _fault(problem: Problem) -> str:
         return ""
     form = load_form(problem.language, problem.tests["program"])
     tests = problem.tests["tests"]
-    if reason := fault_of(form, problem.task_id, tests):
+    if reason := fault_of(form, problem.task_id, problem.prompt, tests):
         return reason
     made = alterations(tests, form, problem.task_id, problem.entry_point, problem.prompt)
     return "" if made else _NO_VALUE

@@ -87,21 +87,36 @@ def test_what_tells_the_end_stands_behind_the_last_test() -> None:
 
 def test_go_imports_what_is_used_and_nothing_else() -> None:
     form, runtime = load_form("go", "multipl-e"), load_runtime("go")
-    solution = 'package x\n\nimport (\n\t"sort"\n\t"fmt"\n)\n\nfunc f() { strings.ToUpper("a") }\n'
+    used = '// The items of a list.\nfunc f() { strings.ToUpper("a") }\n'
+    solution = f'package x\n\nimport (\n\t"sort"\n\t"fmt"\n)\n\n{used}'
     tests = "func TestF(t *testing.T) {\n}\n"
     text = program_files(form, runtime, "", solution, tests)["main_test.go"].decode()
     assert 'import "strings"' in text
     assert 'import "testing"' in text
     assert '"sort"' not in text
+    assert '"container/list"' not in text
     assert text.count("package ") == 1
 
 
 def test_tests_that_nothing_passes_are_known() -> None:
     form = load_form("csharp", "multipl-e")
     tests = "Debug.Assert(F((1L)).Equals((new List<long>(new long[]{(long)1L}))));"
-    assert "identity" in fault_of(form, "H_0", tests)
-    assert not fault_of(form, "H_0", "Debug.Assert(F((1L)) == (1L));")
-    assert fault_of(load_form("javascript", "humaneval-x"), "JavaScript/112", "")
+    assert "identity" in fault_of(form, "H_0", "", tests)
+    assert not fault_of(form, "H_0", "", "Debug.Assert(F((1L)) == (1L));")
+    assert fault_of(load_form("javascript", "humaneval-x"), "JavaScript/112", "", "")
+    assert fault_of(load_form("php", "multipl-e"), "HumanEval_23_strlen", "", "")
+    ruby = load_form("ruby", "multipl-e")
+    assert "quote" in fault_of(ruby, "H_0", "", 'assert_equal([], candidate.call(""A", "B""))')
+    assert not fault_of(ruby, "H_0", "", 'assert_equal(["", "a"], candidate.call("a b", "c"))')
+    clojure = load_form("clojure", "multipl-e")
+    assert not fault_of(clojure, "H_0", '(defn f\n  "Says \\"a\\"."\n  [x]\n  ', "")
+    assert "documentation" in fault_of(clojure, "H_0", '(defn f\n  "Says "a"."\n  [x]\n  ', "")
+
+
+def test_numbers_below_zero_are_written_as_ocaml_has_them() -> None:
+    form = load_form("ocaml", "multipl-e")
+    text = ended(form, "(assert ((candidate (~1) [(~2).5; 3]) = (~4)));")
+    assert text.startswith("(assert ((candidate (-1) [(-2.5); 3]) = (-4)));")
 
 
 @pytest.mark.parametrize(
