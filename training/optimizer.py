@@ -36,14 +36,15 @@ class Optimizer:
             (matrices if inner else rest).append(parameter)
         betas = (0.9, 0.95)
         self._parts: list[tuple[torch.optim.Optimizer, float]] = [
-            (torch.optim.AdamW(rest, config.embedding_lr, betas, weight_decay=0.0),
+            (torch.optim.AdamW(rest, config.embedding_lr, betas, weight_decay=0.0, fused=True),
              config.embedding_lr)
         ]  # fmt: skip
         if config.name == "muon":
             muon = Muon(matrices, config.lr, weight_decay=config.weight_decay)
             self._parts.append((muon, config.lr))
         else:
-            adamw = torch.optim.AdamW(matrices, config.lr, betas, weight_decay=config.weight_decay)
+            decay = config.weight_decay
+            adamw = torch.optim.AdamW(matrices, config.lr, betas, weight_decay=decay, fused=True)
             self._parts.append((adamw, config.lr))
 
     def step(self, share: float) -> None:

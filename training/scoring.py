@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.distributed.tensor import DTensor
 
 from training.attention import positions, visible
 from training.loader import IGNORE
+
+_CHUNK = 128  # rows of logits that a core's cache holds in fp32
 
 
 class Scored(torch.nn.Module):
@@ -35,12 +38,70 @@ class Scored(torch.nn.Module):
         if documents_BT is not None:
             seen["attention_mask"] = visible(documents_BT, prefixes_BT)
             seen["position_ids"] = positions(documents_BT)
+        targets_N = targets_BT.flatten()
         with torch.autocast(inputs_BT.device.type, torch.bfloat16, enabled=self._autocast):
+            if self._head_is_plain():
+                hidden_BTD = self.model.model(input_ids=inputs_BT, **seen).last_hidden_state
+                hidden_ND, head_VD = hidden_BTD.flatten(0, 1), self.model.lm_head.weight
+                kind = torch.bfloat16 if self._autocast else hidden_ND.dtype
+                nats: torch.Tensor = HeadNats.apply(  # type: ignore[no-untyped-call]
+                    hidden_ND, head_VD, targets_N, kind
+                )
+                return nats
             logits_BTV = self.model(input_ids=inputs_BT, **seen).logits
-        nats: torch.Tensor = F.cross_entropy(
-            logits_BTV.flatten(0, 1).float(),
-            targets_BT.flatten(),
-            ignore_index=IGNORE,
-            reduction="none",
+        return F.cross_entropy(
+            logits_BTV.flatten(0, 1).float(), targets_N, ignore_index=IGNORE, reduction="none"
         )
-        return nats
+
+    def _head_is_plain(self) -> bool:
+        """Whether the head is one matrix of this rank. A compiler fuses the rest better itself."""
+        head = self.model.lm_head
+        return (
+            not torch.compiler.is_compiling()
+            and type(head) is torch.nn.Linear
+            and head.bias is None
+            and not isinstance(head.weight, DTensor)
+        )
+
+
+class HeadNats(torch.autograd.Function):
+    """Product with the head and cross-entropy in one, a few rows at a time.
+
+    Logits of all rows exist once, as probabilities in the type of the product, and never in fp32:
+    the gradient of a row is a multiple of its probabilities less its target.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: torch.Tensor,
+        head_VD: torch.Tensor,
+        targets_N: torch.Tensor,
+        kind: torch.dtype,
+    ) -> torch.Tensor:
+        """Nats of each target, 0 where it is ignored."""
+        hidden, head = hidden_ND.to(kind), head_VD.to(kind)
+        counts_N = targets_N != IGNORE
+        targets_N1 = targets_N.clamp(min=0)[:, None]
+        nats_N = torch.empty(len(hidden), device=hidden.device)
+        probabilities_NV = torch.empty(len(hidden), len(head), dtype=kind, device=hidden.device)
+        for at in range(0, len(hidden), _CHUNK):
+            rows = slice(at, at + _CHUNK)
+            logs = F.log_softmax(hidden[rows] @ head.T, dim=1, dtype=torch.float32)
+            nats_N[rows] = -logs.gather(1, targets_N1[rows])[:, 0]
+            probabilities_NV[rows] = logs.exp_()
+        less = torch.full_like(targets_N1, -1, dtype=kind)
+        ctx.save_for_backward(hidden, head, probabilities_NV.scatter_add_(1, targets_N1, less))
+        ctx.counts_N, ctx.kinds = counts_N, (hidden_ND.dtype, head_VD.dtype)
+        return nats_N * counts_N
+
+    @staticmethod
+    def backward(
+        ctx: Any, *gradients: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        """Of the hidden states and the head."""
+        hidden, head, errors_NV = ctx.saved_tensors
+        weights_N1 = (gradients[0] * ctx.counts_N)[:, None]
+        of_hidden = (errors_NV @ head) * weights_N1
+        of_head = errors_NV.T @ (hidden * weights_N1).to(hidden.dtype)
+        return of_hidden.to(ctx.kinds[0]), of_head.to(ctx.kinds[1]), None, None

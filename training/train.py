@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     # Said by torch whenever one rank puts a model together from the pieces of all.
     warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+    # Its successor is not in torch 2.11.
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         config = load_config(args.config, args.set)

@@ -71,7 +71,9 @@ def ours(config: TrainConfig, data: Path, out: Path) -> tuple[Callable[[], None]
 def plain(model: Any, config: TrainConfig, ids: np.ndarray[Any, Any]) -> Callable[[], None]:
     """A step of a plain loop over `ids`."""
     compiled = torch.compile(model) if config.run.compile else model
-    optimizer = torch.optim.AdamW(model.parameters(), _RATE, (0.9, 0.95), weight_decay=0.1)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), _RATE, (0.9, 0.95), weight_decay=0.1, fused=True
+    )
     rows, context = config.data.batch_rows, config.data.context
     rng = np.random.default_rng(0)
 

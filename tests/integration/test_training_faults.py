@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -30,12 +31,16 @@ class Started:
     def __init__(self, root: Path, name: str, *sets: str) -> None:
         self.out = root / name
         words = [w for s in (f"schedule.steps={STEPS}", *sets) for w in ("--set", s)]
-        self.log = (root / f"{name}.log").open("w+")
-        self.process = subprocess.Popen(
+        self.log = root / f"{name}.log"
+        with self.log.open("w") as log:
+            self.process = self._start(root, words, log)
+
+    def _start(self, root: Path, words: list[str], log: IO[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [sys.executable, "-m", "tabwright", "train", "run", "--nproc", "2",
              "--max-restarts", str(KILLS), "--config", str(root / "config.toml"),
              "--data", str(root / "data" / "shards"), "--out", str(self.out), *words],
-            cwd=ROOT, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True,
+            cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 
@@ -56,13 +61,12 @@ class Started:
             time.sleep(0.02)
 
     def text(self) -> str:
-        self.log.seek(0)
-        return self.log.read()
+        return self.log.read_text()
 
     def end(self) -> str:
         """Wait for a good end; returns the log."""
         try:
-            code = self.process.wait(timeout=600)
+            code = self.process.wait(timeout=900)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise
