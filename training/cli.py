@@ -129,7 +129,7 @@ def _run(args: argparse.Namespace) -> int:
         *(["--init-from", str(args.init_from)] if args.init_from else []),
         *(word for override in args.set for word in ("--set", override)),
     ]  # fmt: skip
-    # Torch's launcher keeps one store for all starts, and its keys with the addresses of dead ranks.
+    # Else torch's launcher keeps one store for all starts, with the addresses of dead ranks.
     os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     print("torchrun", *line[3:], file=sys.stderr, flush=True)
     os.execv(sys.executable, line)

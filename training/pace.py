@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 logger = logging.getLogger(__name__)
 
+_MATTERS = 0.1  # share of the run's time
 _CYCLE, _TIMED = 20, 5  # the last 5 of 20 steps are timed: on a GPU timing costs a little
 
 
@@ -27,6 +28,7 @@ class Pace:
         self._factor, self._device = factor, device
         self._seconds = 0.0
         self._timing = False
+        self._since = 0.0
 
     @contextlib.contextmanager
     def own(self) -> Iterator[None]:
@@ -43,24 +45,32 @@ class Pace:
     def next(self, step: int) -> None:
         """Go on to the next step. Every rank must call."""
         self._timing = step % _CYCLE >= _CYCLE - _TIMED
+        if step % _CYCLE == _CYCLE - _TIMED:
+            self._since = time.perf_counter()
         if step % _CYCLE or not self._seconds:
             return
         found = [torch.zeros(1, device=self._device) for _ in range(dist.get_world_size())]
         dist.all_gather(found, torch.tensor([self._seconds], device=self._device))
         self._seconds = 0.0
         if dist.get_rank() == 0:
-            for rank, times in stragglers([float(own) for own in found], self._factor):
+            least = _MATTERS * (time.perf_counter() - self._since)
+            for rank, times in stragglers([float(own) for own in found], self._factor, least):
                 logger.warning(
                     "rank %d needs %.1f times as long as the others for its own work; "
                     "`tabwright train doctor` measures its node", rank, times,
                 )  # fmt: skip
 
 
-def stragglers(seconds: Sequence[float], factor: float) -> list[tuple[int, float]]:
-    """Ranks whose work took more than `factor` times the median, with how many times."""
+def stragglers(
+    seconds: Sequence[float], factor: float, least: float = 0.0
+) -> list[tuple[int, float]]:
+    """Ranks whose work took more than `factor` times the median, with how many times.
+
+    `least`: what it must cost the run in seconds to be worth a word.
+    """
     median = statistics.median_low(seconds)
     return [
         (rank, own / median)
         for rank, own in enumerate(seconds)
-        if median > 0 and own / median > factor
+        if median > 0 and own / median > factor and own - median > least
     ]

@@ -32,3 +32,4 @@ def test_only_a_rank_above_the_factor_is_a_straggler() -> None:
     assert stragglers([1.0, 1.1, 2.0, 1.0], 1.5) == [(2, 2.0)]
     assert stragglers([1.0, 2.0], 1.5) == [(1, 2.0)]
     assert not stragglers([1.0, 1.4], 1.5)
+    assert not stragglers([0.001, 0.009], 1.5, least=0.1)
