@@ -10,7 +10,7 @@ from tabwright.errors import ConfigError
 from tabwright.tokenizer import Tokenizer
 from training.checkpoint import latest_checkpoint
 from training.config import TrackingSection
-from training.metrics import METRICS, read_lines
+from training.records import METRICS, read_lines
 
 
 class Evaluation(NamedTuple):

@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from training.distributed import rank_and_world
+from training.records import Row, finite
 
 logger = logging.getLogger(__name__)
-METRICS = "metrics.jsonl"
 
-Row = dict[str, Any]
 Write = Callable[[Row], None]
 
 
@@ -33,25 +30,6 @@ def metrics(file: Path) -> Iterator[Write]:
             logger.info("%s", " ".join(f"{k}={_short(v)}" for k, v in row.items()))
 
         yield write
-
-
-def read_lines(file: Path) -> list[Row]:
-    """The rows of a file of JSON lines, none if there is no file; a torn last line is left out."""
-    rows: list[Row] = []
-    for line in file.read_text("utf-8").splitlines() if file.is_file() else ():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # the run was killed while it wrote
-            continue
-    return rows
-
-
-def finite(row: Row) -> Row:
-    """The row with None in place of what JSON has no number for."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
-    }
 
 
 def _ignore(_: Row) -> None:

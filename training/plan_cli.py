@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from training.plan import (
     make_plan,
     usual_spreads,
 )
+from training.records import METRICS, STARTS, read_lines
 from training.shape import Shape
 
 _ASSUMED_MFU, ASSUMED_VOCABULARY = 0.4, 32_768
@@ -62,6 +64,7 @@ def add_plan(verbs: Any) -> None:
     rate = verb.add_mutually_exclusive_group()
     rate.add_argument("--mfu", type=float, help=f"share of the peak (assumed: {_ASSUMED_MFU})")
     rate.add_argument("--tflops", type=float, help="what a GPU computes in a second, measured")
+    rate.add_argument("--run", type=Path, dest="folder", help="take the rate of this run's steps")
     add("--recompute", action="store_true", help="every block is computed again on the way back")
     add("--tp", type=int, default=0, help="GPUs that share a matrix (default: up to a node)")
     add("--pp", type=int, default=0, help="stages of a pipeline (default: up to 8)")
@@ -128,11 +131,25 @@ def _rate(args: argparse.Namespace) -> _Rate:
     else:
         row = find_accelerator(args.gpu)
         device, peak, memory_gb = row.name, row.peak_tflops, row.memory_gb
-    tflops = args.tflops or (args.mfu or _ASSUMED_MFU) * peak
+    measured = _measured(args.folder) if args.folder else None
+    tflops = measured or args.tflops or (args.mfu or _ASSUMED_MFU) * peak
     if tflops > peak:
-        raise ConfigError(f"--tflops {tflops:g}: above the peak of {device}, {peak:g}")
-    known = "given" if args.tflops or args.mfu else "assumed"
+        flag = "--run" if measured else "--tflops"
+        raise ConfigError(f"{flag}: {tflops:g} TFLOP/s are above the peak of {device}, {peak:g}")
+    known = "measured" if measured else "given" if args.tflops or args.mfu else "assumed"
     return _Rate(tflops, peak, memory_gb, device, known)
+
+
+def _measured(folder: Path) -> float:
+    """TFLOP/s of one rank in the median step of a run, repeated work included."""
+    starts, rows = read_lines(folder / STARTS), read_lines(folder / METRICS)
+    shares = [row["mfu"] for row in rows if "mfu" in row]
+    if not (starts and shares):
+        raise ConfigError(f"--run {folder}: no run whose steps say their MFU")
+    run = json.loads((folder / "run.json").read_text("utf-8"))
+    repeated = 4 / 3 if run["config"]["parallel"]["recompute"] else 1.0
+    useful: float = statistics.median(shares) * starts[-1]["peak_tflops"] / starts[-1]["ranks"]
+    return useful * repeated
 
 
 def _model(args: argparse.Namespace, config: TrainConfig | None) -> Model:

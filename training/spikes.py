@@ -25,11 +25,10 @@ from typing import NamedTuple
 
 from tabwright.errors import RunStopped
 from training.config import SpikesSection
-from training.metrics import finite, read_lines
+from training.records import SPIKES, finite, read_lines
 from training.step import Measured
 
 logger = logging.getLogger(__name__)
-LOG = "spikes.jsonl"
 _TO_SIGMA = 1.4826  # a normal distribution's deviation over its median absolute one
 # Deviations below these are taken for accidents: of the loss a share, of the norm's logarithm.
 _LEAST_SHARE, _LEAST_LOG = 0.02, 0.1
@@ -168,7 +167,7 @@ class SpikeGuard:
         recent = sum(step - section.window < old <= step for old in self._steps)
         if section.policy == "stop" or recent > section.most:
             raise RunStopped(
-                f"step {step}: {why}; {recent} spikes in {section.window} steps, see {LOG}; "
+                f"step {step}: {why}; {recent} spikes in {section.window} steps, see {SPIKES}; "
                 "resume with another [spikes] policy, or drop the samples that it names"
             )
         if section.policy == "rollback":
@@ -203,7 +202,7 @@ class SpikeGuard:
         with self._log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(finite(asdict(spike))) + "\n")
         logger.warning("step %d: %s; policy %s, rows %s, see %s", spike.step, spike.why,
-                       spike.policy, list(spike.rows), LOG)  # fmt: skip
+                       spike.policy, list(spike.rows), SPIKES)  # fmt: skip
 
 
 def _log(value: float) -> float:

@@ -21,10 +21,10 @@ from training.batch import Batch
 from training.checkpoint import latest_checkpoint, step_folder
 from training.consumed import Consumed
 from training.loader import IGNORE
-from training.metrics import METRICS
+from training.records import METRICS, SPIKES
 from training.run_folder import memory_of
 from training.saving import restore
-from training.spikes import LOG, RowLoss, SpikeGuard
+from training.spikes import RowLoss, SpikeGuard
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -36,13 +36,13 @@ def guard_of(run: Run, data: Path, out: Path) -> SpikeGuard:
     """The guard of this rank, knowing what the run's folder tells of earlier starts."""
     guard = SpikeGuard(
         run.config.spikes,
-        out / LOG if dist.get_rank() == 0 else None,
+        out / SPIKES if dist.get_rank() == 0 else None,
         anywhere=lambda flag: _anywhere(run.device, flag=flag),
         gather=_gather,
         score_rows=lambda: row_losses(run),
         lineage=lambda samples: lineage(data, samples),
     )
-    guard.recall(out / METRICS, out / LOG, run.step)
+    guard.recall(out / METRICS, out / SPIKES, run.step)
     run.training.silence(guard.silenced)
     return guard
 

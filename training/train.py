@@ -17,8 +17,8 @@ from pathlib import Path
 from tabwright.errors import TabwrightError
 from training.config import TrainConfig, load_config
 from training.distributed import process_group
-from training.metrics import Row
 from training.observation.observer import observed
+from training.records import Row
 from training.run import Run
 from training.step import advance
 from training.stopping import StopSignal

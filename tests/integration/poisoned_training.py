@@ -11,8 +11,8 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -61,14 +61,14 @@ def note_verdicts(file: Path) -> None:
     SpikeGuard.accepts = noted  # type: ignore[method-assign]
 
 
-def poison_rows(numbers: set[int]) -> None:
+def poison_rows(chosen: set[int]) -> None:
     """Put random ids where these rows are read; what is silenced stays silent."""
     rows_of = Loader.rows
 
-    def poisoned(self: Loader, wanted: Any) -> Rows:
-        rows = rows_of(self, wanted)
+    def poisoned(self: Loader, numbers: Sequence[int]) -> Rows:
+        rows = rows_of(self, numbers)
         for place, number in enumerate(rows.numbers):
-            if number in numbers:
+            if number in chosen:
                 rng = np.random.default_rng(number)
                 ids = rng.integers(20, 250, size=rows.inputs_BT.shape[1])
                 rows.inputs_BT[place] = ids

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tabwright.errors import ConfigError
-from training.metrics import METRICS, Row, read_lines
-from training.observation.starts import STARTS
-from training.spikes import LOG
+from training.records import METRICS, SAMPLES, SPIKES, STARTS, Row, read_lines
 
 PAGE = "card.html"
 
@@ -43,13 +41,13 @@ def read_card(folder: Path) -> Card:
         raise ConfigError(f"{folder}: no training run ({error})") from error
     by_step = {row["step"]: row for row in read_lines(folder / METRICS)}
     sampled = {(row["step"], row["prefix"], row["suffix"]): row
-               for row in read_lines(folder / "samples.jsonl")}  # fmt: skip
+               for row in read_lines(folder / SAMPLES)}  # fmt: skip
     return Card(
         folder.resolve().name,
         run,
         tuple(by_step[step] for step in sorted(by_step)),
         tuple(read_lines(folder / STARTS)),
-        tuple(read_lines(folder / LOG)),
+        tuple(read_lines(folder / SPIKES)),
         tuple(sampled.values()),
     )
 

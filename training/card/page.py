@@ -12,7 +12,7 @@ from typing import Any
 
 from training.card.card import Card
 from training.card.plot import Line, Marks, plot
-from training.metrics import Row
+from training.records import Row
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --soft: #59636e; --line: #d9dee3;
@@ -122,18 +122,16 @@ def _plots(card: Card) -> str:
     drawn = [
         plot("Loss, nats a token", [_line(steps, "loss", "training"),
                                     _line(steps, "held_out_loss", "held out")], marks),
-        plot("Held-out loss by language", [
-            Line(name, _points(steps, lambda row, n=name: (row.get("held_out_by_language") or {})
-                               .get(n))) for name in languages], marks),
+        plot("Held-out loss by language",
+             [Line(name, _language(steps, name)) for name in languages], marks),
         plot("Held-out holes filled exactly", [_line(steps, "fim_exact_match", "share", 100)],
              marks, "%"),
         plot("Norm of the gradients", [_line(steps, "grad_norm", "norm")], marks),
         plot("Rate, share of its peak", [_line(steps, "lr_share", "share")], marks),
         plot("Tokens a second", [_line(steps, "tokens_per_s", "tokens")], marks),
         plot("MFU", [_line(steps, "mfu", "MFU", 100)], marks, "%"),
-        plot("Rows by source", [
-            Line(name, _points(steps, lambda row, n=name: _share(row.get("mix"), n)))
-            for name in shares], marks, "%") if len(shares) > 1 else "",
+        plot("Rows by source", [Line(name, _source(steps, name)) for name in shares], marks, "%")
+        if len(shares) > 1 else "",
         plot("Memory of rank 0, MB", [_line(steps, "rss_mb", "process"),
                                       _line(steps, "gpu_memory_mb", "GPU")], marks),
         plot("GPU load", [_line(steps, "gpu_utilisation", "load", 100)], marks, "%"),
@@ -148,8 +146,19 @@ def _plots(card: Card) -> str:
     return f"<h2>Curves over the steps</h2>{key}<div class=plots>{''.join(drawn)}</div>"
 
 
-def _share(mix: Mapping[str, int] | None, name: str) -> float | None:
-    return 100 * mix.get(name, 0) / sum(mix.values()) if mix else None
+def _language(steps: Sequence[Row], name: str) -> list[tuple[float, float]]:
+    """Held-out loss of one language."""
+    return _points(steps, lambda row: (row.get("held_out_by_language") or {}).get(name))
+
+
+def _source(steps: Sequence[Row], name: str) -> list[tuple[float, float]]:
+    """Share in percent that a source has of the rows since the measure before."""
+
+    def share(row: Row) -> float | None:
+        mix: Mapping[str, int] | None = row.get("mix")
+        return 100 * mix.get(name, 0) / sum(mix.values()) if mix else None
+
+    return _points(steps, share)
 
 
 def _line(steps: Sequence[Row], key: str, name: str, factor: float = 1) -> Line:

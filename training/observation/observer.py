@@ -8,6 +8,7 @@ what asks the model is asked by every rank.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -17,18 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-from training.metrics import METRICS, Row, metrics
+from training.metrics import metrics
 from training.observation.peak import peak_of
 from training.observation.questions import Questions
 from training.observation.starts import note_start
 from training.observation.tracking import Tracker, numbers, trackers
 from training.observation.usage import usage
+from training.records import METRICS, SAMPLES, Row
 from training.shape import FORMULA, flops_per_token
 
 if TYPE_CHECKING:
     from training.run import Run
-
-SAMPLES = "samples.jsonl"
 
 
 class Observer:
@@ -135,6 +135,9 @@ def _bar(run: Run, stack: ExitStack) -> Any:
     if not sys.stderr.isatty():
         return None
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
+    logging.getLogger(metrics.__module__).setLevel(logging.WARNING)  # the bar says as much
+    stack.enter_context(logging_redirect_tqdm())
     steps = run.config.schedule.steps
     return stack.enter_context(tqdm(total=steps, initial=run.step, unit="step"))

@@ -16,8 +16,8 @@ from typing import Any
 
 from tabwright.artifact import file_digest
 from training.data.shards import read_manifest
+from training.records import STARTS
 
-STARTS = "starts.jsonl"
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 

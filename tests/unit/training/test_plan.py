@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,6 +157,21 @@ def test_a_model_too_large_for_a_gpu_does_not_fit(capsys: pytest.CaptureFixture[
     fits = {fit["spread"]["name"]: fit["fits_recomputed"] for fit in told["fits"]}
     assert not fits["ddp"]
     assert fits["fsdp"]
+
+
+def test_the_rate_of_a_run_that_was_is_taken(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [{"step": n, "mfu": share} for n, share in enumerate((0.1, 0.4, 0.5), 1)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "starts.jsonl").write_text(json.dumps({"peak_tflops": 1978.0, "ranks": 2}) + "\n")
+    run = {"config": {"parallel": {"recompute": True}}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    told = plan(capsys, "--run", str(tmp_path))
+    assert told["rate"]["known"] == "measured"
+    assert told["rate"]["tflops"] == pytest.approx(0.4 * 989 * 4 / 3)
+    assert tabwright(["train", "plan", "--run", str(tmp_path / "none")]) == 2
+    assert "say their MFU" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 
 from tabwright.errors import RunStopped
 from training.config import SpikesSection
-from training.spikes import LOG, Detector, RowLoss, SpikeGuard
+from training.records import SPIKES as LOG
+from training.spikes import Detector, RowLoss, SpikeGuard
 from training.step import Measured
 
 REAL = Path(__file__).parents[3] / "docs" / "results" / "training.jsonl"
