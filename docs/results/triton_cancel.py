@@ -9,6 +9,8 @@ p95 is above 50 ms.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,10 +31,18 @@ def bench(server: Measured, rounds: int, cancels: int) -> dict[str, Any]:
         *(sys.executable, "-m", "tabwright", "cancel-bench", "--engine", "triton", "--json"),
         *("--triton-url", server.url, "--rounds", str(rounds), "--cancels", str(cancels)),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=False)
-    if not done.stdout:
-        raise SystemExit(done.stderr[-2000:])
-    told: dict[str, Any] = json.loads(done.stdout)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        said, complained = process.communicate(timeout=BOUND_S)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)  # with its nginx
+        process.wait()
+        raise
+    if not said:
+        raise SystemExit(complained[-2000:])
+    told: dict[str, Any] = json.loads(said)
     return told
 
 
