@@ -10,8 +10,13 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -255,6 +260,15 @@ class Rig:
             yield answer.stream
 
 
+class Unsignalled(Listener):
+    """A listener that leaves signals alone: Ctrl-C is for the bench, and ends it at once."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 @asynccontextmanager
 async def busy_rig(settings: ServerSettings, *, nginx: bool) -> AsyncIterator[Rig]:
     """A gateway with the engine of `settings`, without load yet."""
@@ -276,7 +290,7 @@ async def busy_rig(settings: ServerSettings, *, nginx: bool) -> AsyncIterator[Ri
                 ports.append(port)
                 ready.set()
 
-            listener = Listener(outer, gateway.reception.inflight, gateway.live, started)
+            listener = Unsignalled(outer, gateway.reception.inflight, gateway.live, started)
             listeners.append(listener)
             tasks.start_soon(listener.listen)
             await ready.wait()
