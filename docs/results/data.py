@@ -124,6 +124,7 @@ def _config(kind: str, place: str) -> str:
 
 def _pipeline(work: Path, config: Path, engine: str, kills: int = 0) -> dict[str, Any]:
     """Run the command in a fresh folder; the last run of an engine is kept for `audit`."""
+    work.mkdir(parents=True, exist_ok=True)
     out = work / f"run-{engine}"
     shutil.rmtree(out, ignore_errors=True)
     code = "import sys; from tabwright.cli import main; sys.exit(main())"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evalkit.registry import load_benchmark
 from tabwright.tokenizer import Tokenizer
 from tests.unit.training.private_values import Labelled, positives
 from training.data.shards import TRAIN, open_shards
@@ -106,6 +107,43 @@ def test_planted_faults_are_counted_and_planted_values_never_leave(tmp_path: Pat
     assert rows_in == len(planted) + 20 + 5 + 1 + 1 + 2
     page = (tmp_path / "run" / "ledger.html").read_text("utf-8")
     assert not [item.kind for item in planted if item.value in page]
+
+
+def _plant_copies(code: Path) -> int:
+    """Write 100 modules and a near copy of each, and 50 solutions of a benchmark in other dress."""
+    for number in range(100):
+        rows = _module(5000 + number).split("\n")
+        (code / f"first_{number:03}.py").write_text("\n".join(rows))
+        rows[7] = "changed = True"
+        (code / f"second_{number:03}.py").write_text("\n".join([*rows, f"# copy {number}"]))
+    planted = 0
+    for problem in load_benchmark("humaneval").problems("python"):
+        parts = problem.prompt.replace("'''", '"""').split('"""')
+        solution = "".join(parts[::2]) + (problem.reference or "")
+        if planted < 50 and len(solution.split()) >= 30 and "import" not in parts[0]:
+            dressed = _module(6000 + planted) + "\n" + solution.replace("    ", "\t")
+            (code / f"solution_{planted:02}.py").write_text(dressed)
+            planted += 1
+    return planted
+
+
+def test_planted_copies_and_solutions_are_counted_and_one_of_each_pair_stays(
+    tmp_path: Path,
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    assert _plant_copies(code) == 50
+    (tmp_path / "data.toml").write_text(
+        f'[[source]]\nkind = "folder"\nname = "here"\nfolder = "{code}"\nlicence = "MIT"\n'
+        "[filters]\ndrop = ['contamination']\n[contamination]\nbenchmarks = ['humaneval']\n"
+        "[tokenizer]\nvocab_size = 600\n[splits]\nheld_out_share = 0\n"
+    )
+    done = _run(tmp_path)
+    assert done.returncode == 0, done.stderr
+    ledger = json.loads((tmp_path / "run" / "ledger.json").read_text("utf-8"))
+    removed = {name: row["documents"] for name, row in ledger["reasons"].items()}
+    assert removed == {"contamination": 50, "near_duplicate": 100}
+    assert ledger["contamination"]["met"] == {"humaneval": {"tasks_read": 50, "tasks_kept": 0}}
 
 
 def _shard_text(folder: Path) -> str:
