@@ -28,7 +28,7 @@ def _command(root: Path, out: str, *more: str) -> list[str]:
 
 def _digest(root: Path, out: str, *more: str) -> str:
     done = subprocess.run(
-        _command(root, out, *more), capture_output=True, text=True, check=False, timeout=500
+        _command(root, out, *more), capture_output=True, text=True, check=False, timeout=1800
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return str(json.loads(done.stdout)["digest"])

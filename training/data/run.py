@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,19 @@ def read_run(folder: Path) -> Run:
         raise ConfigError(f"{folder}: schema_version must be {PLAN_VERSION}; run it anew")
     parts = tuple(part_from_plan(row) for row in plan["parts"])
     return Run(folder, DataConfig.model_validate(plan["config"]), parts, plan["digest"])
+
+
+@lru_cache(maxsize=1)
+def planned(folder: Path, digest: str) -> Run:
+    """Read a plan once in a process; it names every file, so it is not sent along with each part.
+
+    Raises:
+        ConfigError: the folder holds another run.
+    """
+    run = read_run(folder)
+    if run.digest != digest:
+        raise ConfigError(f"{folder} holds a run of another configuration")
+    return run
 
 
 def config_digest(config: DataConfig) -> str:

@@ -21,7 +21,7 @@ import duckdb
 
 from tabwright.errors import ConfigError, EngineFailed
 from training.data.engine import Progress, Step
-from training.data.run import Run
+from training.data.run import Run, planned
 
 _SQL_MEMORY = "600MB"
 # A worker is replaced after this many parts, so that what a parser leaks does not add up.
@@ -75,7 +75,8 @@ class LocalEngine:
                 step.work(run, part)
                 yield
             return
-        running = [self.pool.submit(step.work, run, part) for part in parts]
+        place = (run.folder, run.digest)
+        running = [self.pool.submit(_work_on, step.work, *place, part) for part in parts]
         try:
             yield from (finished.result() for finished in as_completed(running))
         except BrokenProcessPool as error:
@@ -114,6 +115,10 @@ class LocalEngine:
             files = _quoted(folder / "*.parquet")
             connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({files})")
         return connection
+
+
+def _work_on(work: Callable[[Run, int], None], folder: Path, digest: str, part: int) -> None:
+    work(planned(folder, digest), part)
 
 
 def _quoted(path: Path) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tabwright.errors import ConfigError, EngineFailed
 from training.data.engine import Progress, Step
-from training.data.run import Run
+from training.data.run import Run, planned
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -81,10 +81,10 @@ class SparkEngine:
             return
         from py4j.protocol import Py4JJavaError
 
-        work = step.work
+        work, folder, digest = step.work, run.folder, run.digest
         try:
             self.session.sparkContext.parallelize(left, len(left)).foreach(
-                lambda part: work(run, part)
+                lambda part: work(planned(folder, digest), part)
             )
         except Py4JJavaError as error:
             reason = str(error.java_exception.getMessage()).splitlines()[0]
