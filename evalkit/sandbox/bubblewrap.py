@@ -33,18 +33,17 @@ def carry_out(run: Run) -> None:
     """Become bubblewrap, in a child of the warden; its end is the end of all of it."""
     kernel.unshare(kernel.CLONE_NEWNS)
     enter_limits(run)
-    mount_disk(run)
+    mount_disk(run, run.stage.disk)
     become_user(run.user)
     bundle = unpack(run.descriptors[0])
     write_files(bundle, f"{run.stage.disk}/box")
     files = {path: _memory_file(text.encode()) for path, text in accounts(INSIDE_ID).items()}
     seccomp = _memory_file(filter_program(deny_uncounted=not run.doors))
-    report = run.report.fileno()
-    words = arguments(run.view, run.stage, files, seccomp, report, bundle.env)
+    words = arguments(run.view, run.stage, files, seccomp, run.report, bundle.env)
     given = _memory_file(words)
     wire_standard_streams(run)
     # Nothing else gets through: all other descriptors close themselves.
-    for descriptor in (given, seccomp, report, *files.values()):
+    for descriptor in (given, seccomp, run.report, *files.values()):
         os.set_inheritable(descriptor, True)
     for number in IGNORED:
         signal.signal(number, signal.SIG_DFL)

@@ -1,12 +1,16 @@
-"""One control group for each run, where the machine lets us: version 1, version 2, or none.
+"""Control groups of runs, where the machine lets us: version 1, version 2, or none.
 
-A fresh group for each run, because a used one keeps counters and cached pages. Only files are
-written here; who enters a group and when is decided in `warden.py`. Read `find_hierarchy` first.
+To make and remove one costs as much as to start a process, so one of version 1 is used again and
+again: its limits can be changed, and its counters begin anew or are read as differences. What stays
+charged to it are a few pages of cached files; once it is more a new group is made, as it is for
+each run in version 2. Only files are written here; who enters a group and when is decided in
+`warden.py`. Read `find_hierarchy` first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +19,10 @@ from pathlib import Path
 
 PREFIX = "evalkit-"
 _V1 = ("memory", "pids", "cpuacct")
+# Of earlier runs, in a group that is used again.
+_MOST_LEFT = 8 << 20
+# Below a millisecond the kernel needs to let go of the last process.
+_LOOK_AGAIN_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,65 +35,109 @@ class Hierarchy:
     def create(self, name: str, memory_bytes: int, processes: int) -> Group:
         """Make a group with these limits."""
         folders = {key: parent / name for key, parent in self.parents.items()}
-        group = Group(self.version, folders)
         for folder in set(folders.values()):
             folder.mkdir()
+        group = Group(self.version, folders)
         try:
-            _write(folders["pids"] / "pids.max", processes)
-            if self.version == 2:
-                _write(folders["memory"] / "memory.max", memory_bytes)
-                _write_if_there(folders["memory"] / "memory.swap.max", 0)
-                _write_if_there(folders["memory"] / "memory.oom.group", 1)
-            else:
-                _write(folders["memory"] / "memory.limit_in_bytes", memory_bytes)
-                _write_if_there(folders["memory"] / "memory.memsw.limit_in_bytes", memory_bytes)
+            group.limit(memory_bytes, processes)
         except OSError:
             group.remove()
             raise
         return group
 
 
-@dataclass(frozen=True, slots=True)
 class Group:
-    """One run's group."""
+    """A group that one run after the other is in, or only one."""
 
-    version: int
-    folders: Mapping[str, Path]
+    def __init__(self, version: int, folders: Mapping[str, Path]) -> None:
+        self._version = version
+        self._folders = folders
+        self._limits = (0, 0)
+        # What was there before the run.
+        self._cpu_ns = self._left = self._kills = 0
+        self._open: dict[tuple[str, str], int] = {}
 
     @property
-    def doors(self) -> tuple[str, ...]:
-        """The files that lead into the group, for `enter`, by a process of one thread."""
+    def doors(self) -> tuple[int, ...]:
+        """Open files that lead into the group, where a process of one thread writes 0."""
         # Version 1 can move a single thread without stopping the forks of the whole machine.
-        name = "tasks" if self.version == 1 else "cgroup.procs"
-        return tuple(f"{folder}/{name}" for folder in set(self.folders.values()))
+        name = "tasks" if self._version == 1 else "cgroup.procs"
+        keys = {folder: key for key, folder in self._folders.items()}.values()
+        return tuple(self._file(key, name, os.O_WRONLY) for key in keys)
+
+    def limit(self, memory_bytes: int, processes: int) -> None:
+        """Set the limits, where they are not what they were."""
+        if (memory_bytes, processes) == self._limits:
+            return
+        folder = self._folders["memory"]
+        _write(self._folders["pids"] / "pids.max", processes)
+        if self._version == 2:
+            _write(folder / "memory.max", memory_bytes)
+            _write_if_there(folder / "memory.swap.max", 0)
+            _write_if_there(folder / "memory.oom.group", 1)
+        else:
+            # Neither may cross the other on its way.
+            _write_if_there(folder / "memory.memsw.limit_in_bytes", -1)
+            _write(folder / "memory.limit_in_bytes", memory_bytes)
+            _write_if_there(folder / "memory.memsw.limit_in_bytes", memory_bytes)
+        self._limits = (memory_bytes, processes)
+
+    def begin_again(self, memory_bytes: int, processes: int) -> bool:
+        """Get ready for another run; False where that run has to have a new group."""
+        if self._version == 2:
+            return False
+        left = self._number("memory", "memory.usage_in_bytes")
+        if left > _MOST_LEFT:
+            return False
+        try:
+            self.limit(memory_bytes, processes)
+        except OSError:
+            return False
+        os.pwrite(self._file("memory", "memory.max_usage_in_bytes", os.O_RDWR), b"0", 0)
+        self._left, self._kills = left, self._killed()
+        self._cpu_ns = self._number("cpuacct", "cpuacct.usage")
+        return True
 
     def processes(self) -> list[int]:
         """Return what runs in it."""
-        return [int(pid) for pid in _read(self.folders["pids"] / "cgroup.procs").split()]
+        return [int(pid) for pid in _read(self._folders["pids"] / "cgroup.procs").split()]
 
     def cpu_s(self) -> float:
-        """Return the processor time of everything that ever ran in it."""
-        if self.version == 2:
-            return _field(self.folders["cpuacct"] / "cpu.stat", "usage_usec") / 1e6
-        return int(_read(self.folders["cpuacct"] / "cpuacct.usage")) / 1e9
+        """Return the processor time of everything that was in it during the run."""
+        if self._version == 2:
+            return _field(self._text("cpuacct", "cpu.stat"), "usage_usec") / 1e6
+        return (self._number("cpuacct", "cpuacct.usage") - self._cpu_ns) / 1e9
 
     def ran_out_of_memory(self) -> bool:
-        """Say whether the kernel killed a process of it for memory."""
-        name = "memory.events" if self.version == 2 else "memory.oom_control"
-        return _field(self.folders["memory"] / name, "oom_kill") > 0
+        """Say whether the kernel killed a process of the run for memory."""
+        return self._killed() > self._kills
 
     def peak_mb(self) -> float | None:
         """Return the most memory that was in use at once; None on kernels that do not say."""
-        name = "memory.peak" if self.version == 2 else "memory.max_usage_in_bytes"
+        name = "memory.peak" if self._version == 2 else "memory.max_usage_in_bytes"
         try:
-            return int(_read(self.folders["memory"] / name)) / (1 << 20)
+            return max(0, self._number("memory", name) - self._left) / (1 << 20)
         except FileNotFoundError:
             return None
 
+    def wait_until_empty(self, patience_s: float = 2.0) -> None:
+        """Return when nothing of the run is left. All of it is dead, and the kernel may be slow.
+
+        Raises:
+            OSError: something is left.
+        """
+        deadline = time.monotonic() + patience_s
+        while left := self._number("pids", "pids.current"):
+            if time.monotonic() > deadline:
+                raise OSError(errno.EBUSY, f"{left} processes in a control group are not dead")
+            time.sleep(_LOOK_AGAIN_S)
+
     def remove(self, patience_s: float = 2.0) -> None:
         """Delete the group. Its processes are dead; the kernel may need a moment to notice."""
+        while self._open:
+            os.close(self._open.popitem()[1])
         deadline = time.monotonic() + patience_s
-        for folder in set(self.folders.values()):
+        for folder in set(self._folders.values()):
             while True:
                 try:
                     folder.rmdir()
@@ -94,9 +146,27 @@ class Group:
                 except OSError:
                     if time.monotonic() > deadline:
                         raise
-                    time.sleep(0.001)
+                    time.sleep(_LOOK_AGAIN_S)
                 else:
                     break
+
+    def _killed(self) -> int:
+        name = "memory.events" if self._version == 2 else "memory.oom_control"
+        return _field(self._text("memory", name), "oom_kill")
+
+    def _number(self, key: str, name: str) -> int:
+        return int(self._text(key, name))
+
+    def _text(self, key: str, name: str) -> str:
+        flags = os.O_RDWR if name == "memory.max_usage_in_bytes" else os.O_RDONLY
+        return os.pread(self._file(key, name, flags), 4096, 0).decode()
+
+    def _file(self, key: str, name: str, flags: int) -> int:
+        """Open a file once: to find it costs more than to read it."""
+        if (key, name) not in self._open:
+            path = self._folders[key] / name
+            self._open[key, name] = os.open(path, flags | os.O_CLOEXEC)
+        return self._open[key, name]
 
 
 def enter(doors: Iterable[str]) -> None:
@@ -189,8 +259,8 @@ def _started(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[19])
 
 
-def _field(path: Path, name: str) -> int:
-    for line in _read(path).splitlines():
+def _field(text: str, name: str) -> int:
+    for line in text.splitlines():
         key, _, value = line.partition(" ")
         if key == name:
             return int(value)

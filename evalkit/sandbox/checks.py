@@ -25,7 +25,7 @@ from typing import Any
 import anyio.to_thread
 
 from evalkit.execution import Command, Ending, Limits, Ran
-from evalkit.sandbox.probes import ENDING, HEAD, HONEST
+from evalkit.sandbox.probes import ENDING, HEAD, HONEST, LEAVING, LOOKING_FOR_LEFT
 from evalkit.sandbox.seam import Sandbox
 from evalkit.sandbox.seccomp import DENIED
 
@@ -138,10 +138,8 @@ class _Check:
 
     async def previous_run(self) -> CheckResult:
         """Look for what an earlier program left."""
-        places = "('.', '/tmp', '/dev/shm')"
-        await self._run(f"for p in {places}: open(p + '/earlier', 'w').write('x')", LIMITS)
-        look = f"for p in {places}:\n    if os.path.exists(p + '/earlier'): hole(p)"
-        return await self.honest("files of an earlier run", look)
+        await self._run(LEAVING, LIMITS)
+        return await self.honest("an earlier run", LOOKING_FOR_LEFT)
 
     async def left_behind(self) -> CheckResult:
         """Look on the machine itself for processes of all the probes before."""

@@ -13,7 +13,6 @@ import socket
 from dataclasses import dataclass
 
 from evalkit.sandbox import kernel
-from evalkit.sandbox.cgroups import enter
 from evalkit.sandbox.mounts import View
 from evalkit.sandbox.orders import Bundle, Order, Setup
 from evalkit.sandbox.stage import WRITABLE, Stage
@@ -32,17 +31,19 @@ class Run:
     """One order, with all that a child of the warden needs to carry it out.
 
     doors: the files that lead into the control group, none where there is no group. user: the
-    unprivileged id outside. descriptors: bundle, stdin, stdout, stderr. report: where the
-    child says what the warden must know; closed for whatever is not trusted.
+    unprivileged id outside. descriptors: bundle, stdin, stdout, stderr. report: the socket where
+    the child says what the warden must know; closed for whatever is not trusted. mounts: those to
+    copy; -1 where bubblewrap makes them.
     """
 
     order: Order
     setup: Setup
     stage: Stage
-    doors: tuple[str, ...]
+    doors: tuple[int, ...]
     user: int
     descriptors: tuple[int, ...]
-    report: socket.socket
+    report: int
+    mounts: int
 
     @property
     def view(self) -> View:
@@ -50,43 +51,52 @@ class Run:
         return self.setup.views[self.order.toolchain]
 
 
-def enter_limits(run: Run) -> None:
-    """Join the group and set every limit that a process can set on itself."""
-    order = run.order
-    # Whatever kills the warden kills this; asked for again after giving up root, which forgets it.
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
-    if run.doors:
-        enter(run.doors)
-    else:
-        kernel.limit(resource.RLIMIT_NPROC, order.processes + SUPERVISORS)
-        kernel.limit(resource.RLIMIT_DATA, order.memory_mb << 20)
+def lower_limits() -> None:
+    """Set what is the same for all runs, in the process that all are forked from."""
     kernel.limit(resource.RLIMIT_CORE, 0)
     kernel.limit(resource.RLIMIT_MEMLOCK, 0)
     kernel.limit(resource.RLIMIT_MSGQUEUE, 0)
     kernel.limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
-    kernel.limit(resource.RLIMIT_FSIZE, order.disk_mb << 20)
-    # Only for when the warden is gone: it counts in ticks, which may run ahead of what was used.
-    kernel.limit(resource.RLIMIT_CPU, math.ceil(2 * order.cpu_s) + 1)
     kernel.limit(resource.RLIMIT_STACK, _STACK)
 
 
-def mount_disk(run: Run) -> None:
+def enter_limits(run: Run) -> None:
+    """Join the group and set every limit that is the run's own."""
+    order = run.order
+    # Whatever kills the warden kills this; asked for again after giving up root, which forgets it.
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
+    for door in run.doors:
+        os.write(door, b"0")
+    if not run.doors:
+        kernel.limit(resource.RLIMIT_NPROC, order.processes + SUPERVISORS)
+        kernel.limit(resource.RLIMIT_DATA, order.memory_mb << 20)
+    kernel.limit(resource.RLIMIT_FSIZE, order.disk_mb << 20)
+    # Only for when the warden is gone: it counts in ticks, which may run ahead of what was used.
+    kernel.limit(resource.RLIMIT_CPU, math.ceil(2 * order.cpu_s) + 1)
+
+
+def mount_disk(run: Run, place: str) -> None:
     """Mount the only thing that can be written, bounded in bytes and files; show it the warden.
 
     The working folder stays open there, so that results can be read when all is dead.
     """
-    disk = run.stage.disk
     size = f"size={run.order.disk_mb << 20},nr_inodes={run.order.files},mode=0755"
-    kernel.mount("disk", disk, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, size)
+    kernel.mount("disk", place, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, size)
     for name, (_, mode) in WRITABLE.items():
-        place = f"{disk}/{name}"
-        os.mkdir(place)
-        os.chown(place, run.user, run.user)
-        os.chmod(place, mode)
+        folder = f"{place}/{name}"
+        os.mkdir(folder)
+        os.chown(folder, run.user, run.user)
+        os.chmod(folder, mode)
     if run.order.collect:
-        box = os.open(f"{disk}/box", os.O_RDONLY | os.O_DIRECTORY)
-        socket.send_fds(run.report, [b"box"], [box])
+        box = os.open(f"{place}/box", os.O_RDONLY | os.O_DIRECTORY)
+        say(run, b"box", box)
         os.close(box)
+
+
+def say(run: Run, words: bytes, *descriptors: int) -> None:
+    """Tell the warden something."""
+    with socket.socket(fileno=os.dup(run.report)) as report:
+        socket.send_fds(report, [words], descriptors)
 
 
 def become_user(user: int) -> None:
@@ -107,9 +117,11 @@ def write_files(bundle: Bundle, folder: str) -> None:
         if above:
             os.makedirs(f"{folder}/{above}", exist_ok=True)
         descriptor = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            os.fchmod(descriptor, 0o755)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fchmod(descriptor, 0o755)
+        os.close(descriptor)
 
 
 def wire_standard_streams(run: Run) -> None:

@@ -13,18 +13,18 @@ import os
 import signal
 import socket
 from array import array
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from evalkit.sandbox import bubblewrap, kernel, zygote
-from evalkit.sandbox.confinement import FAILED, Run
+from evalkit.sandbox.confinement import FAILED, Run, lower_limits, say
 from evalkit.sandbox.keeper import Keepers
+from evalkit.sandbox.network import Network
 from evalkit.sandbox.orders import MAX_MESSAGE, Order, Setup
 from evalkit.sandbox.stage import Stage
 
-_FORK, _BUBBLEWRAP = b"f", b"b"
-_MOST_DESCRIPTORS = 8
+_MOST_DESCRIPTORS = 16
 
 
 class ForkerEnded(Exception):
@@ -38,10 +38,6 @@ class Ground:
     setup: Setup
     stage: Stage
     user: int
-
-    def prepare(self, toolchain: str) -> None:
-        """Mount what a toolchain's programs see; done by the warden, seen by the forker."""
-        self.stage.prepare(toolchain, self.setup.views[toolchain], self.user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +58,20 @@ class Forker:
     channel: socket.socket
 
     def start(
-        self, order: Order, doors: Sequence[str], report: socket.socket, given: Sequence[int]
+        self, order: Order, report: socket.socket, given: Sequence[int], doors: Sequence[int]
     ) -> Started:
-        """Start a sandbox, children of the caller; `doors` are the files that lead into its group.
+        """Start a sandbox, children of the caller.
+
+        given: the order's descriptors and, where it is not bubblewrap that mounts, the mounts to
+        copy; doors: the files that lead into its group.
 
         Raises:
             ForkerEnded: nothing was started, and nothing can be.
             OSError: the kernel refused the process.
         """
-        way = _BUBBLEWRAP if order.how == "bubblewrap" else _FORK
-        told = marshal.dumps((astuple(order), tuple(doors)))
+        told = marshal.dumps([getattr(order, name) for name in Order.__slots__])
         try:
-            socket.send_fds(self.channel, [way + told], [report.fileno(), *given])
+            socket.send_fds(self.channel, [told], [report.fileno(), *given, *doors])
             said = self.channel.recv(4096)
         except ConnectionError:
             said = b""
@@ -100,61 +98,91 @@ def open_forker(ground: Ground, closed: socket.socket, *, counted: bool) -> Fork
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.close(nothing)
-    # Keepers, and programs until they are built, have the same: no signal may lead into Python.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # For all that is forked from here, and this has no use for them either.
     kernel.forgo_capabilities()
-    if counted:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers wait for nobody
-    _serve(ground, theirs)
+    lower_limits()
+    _serve(ground, theirs, counted)
 
 
-def _serve(ground: Ground, channel: socket.socket) -> NoReturn:
+def _serve(ground: Ground, channel: socket.socket, counted: bool) -> NoReturn:
     """Start what the warden tells, until it is gone."""
     with contextlib.suppress(ConnectionError):
-        _start_all(ground, channel)
+        home = _Home.of_caller()
+        keepers, network = _keepers(home, counted), Network()
+        while True:
+            run = _received(ground, channel)
+            try:
+                network.clean()
+                said = b"%d %d" % _start(run, channel, home, keepers)
+            except OSError as error:
+                said = str(error).encode()
+            for descriptor in (run.report, run.mounts, *run.descriptors, *run.doors):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            channel.send(said)
     os._exit(0)
 
 
-def _start_all(ground: Ground, channel: socket.socket) -> None:
-    own = os.pidfd_open(os.getpid())
-    keepers = _keepers(own)
-    while True:
-        told, given = _received(channel)
-        forked = told.startswith(_FORK)
-        kept = (-1, -1)
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """Where the forker comes back to. mounts: its own; warden: who is in the same namespaces."""
+
+    mounts: int
+    warden: int
+
+    @staticmethod
+    def of_caller() -> _Home:
+        """Note where the calling process is."""
+        mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        return _Home(mounts, os.pidfd_open(os.getppid()))
+
+
+def _start(
+    run: Run, channel: socket.socket, home: _Home, keepers: Keepers | None
+) -> tuple[int, int]:
+    """Start a sandbox; return its keeper and its program, as `Started` has them."""
+    if run.mounts < 0:
+        pid = _forked(run, channel, bubblewrap.carry_out)
+        return pid, pid
+    kernel.enter_namespaces(run.mounts, kernel.CLONE_NEWNS)
+    try:
+        if keepers is not None:
+            return _start_kept(run, channel, home, keepers)
+        pid = _forked(run, channel, zygote.carry_out_as_first, zygote.NAMESPACES)
+        return pid, pid
+    finally:
+        kernel.enter_namespaces(home.mounts, kernel.CLONE_NEWNS)
+
+
+def _start_kept(
+    run: Run, channel: socket.socket, home: _Home, keepers: Keepers
+) -> tuple[int, int]:
+    keeper, inside = keepers.start(zygote.NAMESPACES)
+    try:
+        kernel.enter_namespaces(inside, zygote.NAMESPACES)
         try:
-            if forked and keepers is not None:
-                kept = keepers.start(zygote.NAMESPACES)
-                kernel.enter_namespaces(kept[1], kernel.CLONE_NEWPID)
-            fresh = zygote.NAMESPACES if forked and keepers is None else 0
-            pid = kernel.clone(kernel.CLONE_PARENT | fresh, ends_with=0)
-            if pid == 0:
-                _carry_out(ground, channel, told, given, kept[1])
-            said = b"%d %d" % (kept[0] if kept[0] > 0 else pid, pid)
-        except OSError as error:
-            said = str(error).encode()
-            if kept[0] > 0:
-                os.kill(kept[0], signal.SIGKILL)
-        if kept[0] > 0:
-            kernel.enter_namespaces(own, kernel.CLONE_NEWPID)
-            os.close(kept[1])
-        for descriptor in given:
-            os.close(descriptor)
-        channel.send(said)
+            zygote.furnish(run)
+            return keeper, _forked(run, channel, zygote.carry_out)
+        finally:
+            kernel.enter_namespaces(home.warden, zygote.NAMESPACES)
+    except BaseException:
+        os.kill(keeper, signal.SIGKILL)
+        raise
+    finally:
+        os.close(inside)
 
 
-def _keepers(own: int) -> Keepers | None:
+def _keepers(home: _Home, counted: bool) -> Keepers | None:
     """Return what makes keepers; None for a user, a kernel or a C library that does not let us."""
     try:
-        kernel.enter_namespaces(own, kernel.CLONE_NEWPID)
-        return Keepers()
+        kernel.enter_namespaces(home.warden, zygote.NAMESPACES)
+        return Keepers(wait_for_nobody=counted)
     except OSError:
         return None
 
 
-def _received(channel: socket.socket) -> tuple[bytes, array[int]]:
-    """Receive one message and its descriptors, which are closed for every program."""
+def _received(ground: Ground, channel: socket.socket) -> Run:
+    """Receive one order; its descriptors are closed for every program."""
     room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array("i").itemsize)
     told, parts, _, _ = channel.recvmsg(MAX_MESSAGE, room, socket.MSG_CMSG_CLOEXEC)
     if not told:
@@ -162,34 +190,24 @@ def _received(channel: socket.socket) -> tuple[bytes, array[int]]:
     given = array("i")
     for _, _, part in parts:
         given.frombytes(part)
-    return told, given
+    order = Order(*marshal.loads(told))
+    report, bundle, stdin, stdout, stderr, *rest = given
+    mounts = -1 if order.how == "bubblewrap" else rest.pop(0)
+    known = (order, ground.setup, ground.stage, tuple(rest), ground.user)
+    return Run(*known, (bundle, stdin, stdout, stderr), report, mounts)
 
 
-def _carry_out(
-    ground: Ground, channel: socket.socket, told: bytes, given: Sequence[int], home: int
-) -> NoReturn:
-    """Become the process that builds a sandbox. home: whose namespaces it is to be in."""
-    report = socket.socket(fileno=given[0])
+def _forked(
+    run: Run, channel: socket.socket, carry_out: Callable[[Run], None], namespaces: int = 0
+) -> int:
+    """Fork a child of the warden that carries out a run; return it."""
+    pid = kernel.clone(kernel.CLONE_PARENT | namespaces, ends_with=0)
+    if pid:
+        return pid
     try:
         channel.close()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if told.startswith(_FORK):
-            if home < 0:
-                zygote.carry_out_as_first(
-                    ground.user, report, lambda: _run(ground, told, report, given)
-                )
-            kernel.enter_namespaces(home, zygote.NAMESPACES & ~kernel.CLONE_NEWPID)
-            zygote.carry_out(_run(ground, told, report, given))
-        else:
-            bubblewrap.carry_out(_run(ground, told, report, given))
+        carry_out(run)
     except BaseException as error:  # noqa: BLE001 - a child must not go on as the forker
         with contextlib.suppress(OSError):
-            report.send(FAILED + f"{type(error).__name__}: {error}".encode()[:4000])
+            say(run, FAILED + f"{type(error).__name__}: {error}".encode()[:4000])
     os._exit(70)
-
-
-def _run(ground: Ground, told: bytes, report: socket.socket, given: Sequence[int]) -> Run:
-    order, doors = marshal.loads(told[1:])
-    known = (ground.setup, ground.stage, doors, ground.user)
-    return Run(Order(*order), *known, tuple(given[1:]), report)

@@ -11,11 +11,14 @@ first process without handlers, and it has none. Read `Keepers.start` first.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
 import os
+import signal
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 from evalkit.sandbox import kernel
@@ -31,14 +34,15 @@ _ALL = 0x7FFFFFFF
 class Keepers:
     """Makes one after the other: the next when the one before is dead."""
 
-    def __init__(self) -> None:
-        """Set memory aside.
+    def __init__(self, *, wait_for_nobody: bool) -> None:
+        """Set memory aside. wait_for_nobody: what orphans used is counted elsewhere.
 
         Raises:
             OSError: the C library cannot do it.
         """
         if not hasattr(_libc(), "makecontext"):
             raise OSError(errno.ENOSYS, "this C library has no makecontext")
+        self._orphans = signal.SIG_IGN if wait_for_nobody else signal.SIG_DFL
         self._contexts = [ctypes.create_string_buffer(_CONTEXT) for _ in range(3)]
         self._stacks = [ctypes.create_string_buffer(_STACK) for _ in range(4)]
 
@@ -52,11 +56,23 @@ class Keepers:
         descriptor = ctypes.c_int()
         flags = namespaces | kernel.CLONE_VM | kernel.CLONE_PARENT | kernel.CLONE_PIDFD
         top = ctypes.c_void_p((ctypes.addressof(self._stacks[3]) + _STACK) & ~63)
-        pid = int(libc.clone(libc.setcontext, top, flags, die, ctypes.byref(descriptor)))
-        if pid < 0:
+        with self._no_handlers():
+            pid = int(libc.clone(libc.setcontext, top, flags, die, ctypes.byref(descriptor)))
             number = ctypes.get_errno()
+        if pid < 0:
             raise OSError(number, f"clone: {os.strerror(number)}")
         return pid, descriptor.value
+
+    @contextlib.contextmanager
+    def _no_handlers(self) -> Iterator[None]:
+        """Have none in the block, and so in what is made there: they would lead into Python."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, self._orphans)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _plan(self, context: Any, stack: Any, then: Any, call: Any, *arguments: int) -> None:
         """Make `context` one call, after which comes another."""

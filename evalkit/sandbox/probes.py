@@ -315,3 +315,32 @@ ENDING: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "stops itself": ("os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(60)", ("wall_time",)),
 }
+
+# One program, and another that is started after its end.
+LEAVING = """
+for place in (".", "/tmp", "/dev/shm"):
+    open(place + "/earlier", "w").write("x")
+named = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+named.bind("\\0earlier")
+# In flight over themselves: no process has them, and the kernel finds that out when it likes to.
+here, there = socket.socketpair()
+socket.send_fds(here, [b"x"], [there.fileno(), named.fileno()])
+for _ in range(7):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.sendto(b"x", ("192.0.2.1", 9))
+        except OSError:
+            pass
+"""
+LOOKING_FOR_LEFT = """
+for place in (".", "/tmp", "/dev/shm"):
+    if os.path.exists(place + "/earlier"):
+        hole(place)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    refused("abstract socket of an earlier run", s.connect, "\\0earlier")
+if "@earlier" in open("/proc/net/unix").read():
+    hole("name of a socket of an earlier run")
+names, values = (line.split() for line in open("/proc/net/snmp") if line.startswith("Ip:"))
+if int(dict(zip(names, values))["OutNoRoutes"]):
+    hole("an earlier run's attempts to send")
+"""

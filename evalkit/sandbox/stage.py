@@ -1,75 +1,79 @@
 """What a warden mounts once, in mounts of its own, so that each run has little left to do.
 
-On the lobby, an empty folder, come: `disk`, where each run mounts its working folder; copies of
-what bubblewrap, which runs as nobody, could not reach; and file systems for programs that go
-without it, of Python and of the last other toolchain. Nothing of it is seen outside the warden.
-Read `build` first.
+On the lobby, an empty folder, come `disk`, where a run through bubblewrap mounts its working folder,
+and copies of what bubblewrap, which runs as nobody, could not reach. Programs that go without it
+get a copy of mounts that are prepared apart, for Python and for the last other toolchain: there is
+nothing in them but what a program sees, so that little is copied and nothing has to be taken away.
+Nothing of all this is seen outside the warden. Read `build` first.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.sandbox import kernel
 from evalkit.sandbox.mounts import BOX, View, accounts
 from evalkit.sandbox.orders import Setup
 
-# Where in a sandbox each writable folder of the disk is seen, and its mode.
-WRITABLE = {"box": (BOX, 0o755), "tmp": ("/tmp", 0o1777), "shm": ("/dev/shm", 0o1777)}
+# Where in a sandbox each writable folder of the disk is seen, and its mode. The disk itself may be
+# mounted on the last one, which then covers it.
+WRITABLE = {"box": (BOX, 0o755), "shm": ("/dev/shm", 0o1777), "tmp": ("/tmp", 0o1777)}
 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = {"fd": "fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 _OPEN = ("/usr", "/etc", "/lib", "/bin", "/sbin")
 _PYTHON = "python"
+_MOUNTS = "/proc/self/ns/mnt"
 _SMALL = "size=1m,mode=0755"
 _TMPFS_FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV
+SAFE_FLAGS = _TMPFS_FLAGS | kernel.MS_NOEXEC
 
 
 @dataclass(slots=True)
 class Stage:
-    """Places on the lobby. copies: path → where it can also be reached."""
+    """What is mounted. copies: path → where it can also be reached."""
 
     disk: str
-    lobby: str
-    copies: Mapping[str, str] = field(default_factory=dict)
-    _other: str | None = None  # "" is what a language without a toolchain of its own has
+    copies: Mapping[str, str]
+    _user: int
+    _python: int
+    _other: tuple[str, int] | None = None
 
-    def root_of(self, toolchain: str) -> str:
-        """Where the file system of a toolchain's programs is mounted, once it is prepared."""
-        return f"{self.lobby}/{'root' if toolchain == _PYTHON else 'other'}"
-
-    def prepare(self, toolchain: str, view: View, user: int) -> None:
-        """Mount a toolchain's file system, in place of the one before: every fork copies mounts."""
-        if toolchain in (_PYTHON, self._other):
-            return
-        root = self.root_of(toolchain)
-        if self._other is not None:
-            kernel.unmount(root)
-        self._other = None
-        _mount_root(view, root, user)
-        self._other = toolchain
+    def mounts_of(self, toolchain: str, view: View) -> int:
+        """The mounts that programs of a toolchain get a copy of; a descriptor, not to be closed."""
+        if toolchain == _PYTHON:
+            return self._python
+        if self._other is None or self._other[0] != toolchain:
+            if self._other is not None:
+                os.close(self._other[1])
+                self._other = None
+            self._other = toolchain, _mounts_apart(view, self.disk, self._user)
+        return self._other[1]
 
 
 def build(setup: Setup, user: int) -> Stage:
     """Enter namespaces of our own and mount. `user` is whom Python programs will be."""
     _own_mounts()
+    # All sandboxes copy it.
+    socket.sethostname("sandbox")
     kernel.mount("lobby", setup.lobby, "tmpfs", _TMPFS_FLAGS, _SMALL)
-    stage = Stage(f"{setup.lobby}/disk", setup.lobby, _copy_closed(setup))
-    os.mkdir(stage.disk)
-    _mount_root(setup.views[_PYTHON], stage.root_of(_PYTHON), user)
-    return stage
+    disk = f"{setup.lobby}/disk"
+    os.mkdir(disk)
+    python = _mounts_apart(setup.views[_PYTHON], disk, user)
+    return Stage(disk, _copy_closed(setup), user, python)
 
 
 def _own_mounts() -> None:
     """Get mounts of our own; an ordinary user may have them within a user namespace."""
     if os.getuid() == 0:
-        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS)
     else:
         user, group = os.getuid(), os.getgid()
-        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS)
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
@@ -87,14 +91,29 @@ def _copy_closed(setup: Setup) -> dict[str, str]:
     return copies
 
 
-def _mount_root(view: View, root: str, user: int) -> None:
-    os.makedirs(root, exist_ok=True)
-    kernel.mount("root", root, "tmpfs", _TMPFS_FLAGS, _SMALL)
+def _mounts_apart(view: View, place: str, user: int) -> int:
+    """Build a toolchain's file system in mounts of its own; return the descriptor of those.
+
+    place: an empty folder.
+    """
+    here = os.open(_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _build_root(view, Path(root), user)
-    except BaseException:
-        kernel.unmount(root)
-        raise
+        kernel.unshare(kernel.CLONE_NEWNS)
+        apart = os.open(_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kernel.mount("root", place, "tmpfs", _TMPFS_FLAGS, _SMALL)
+            _build_root(view, Path(place), user)
+            read_only = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | SAFE_FLAGS
+            kernel.mount("none", place, None, read_only)
+            kernel.change_root(place)
+        except BaseException:
+            os.close(apart)
+            raise
+        finally:
+            kernel.enter_namespaces(here, kernel.CLONE_NEWNS)
+        return apart
+    finally:
+        os.close(here)
 
 
 def _build_root(view: View, root: Path, user: int) -> None:

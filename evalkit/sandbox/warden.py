@@ -43,7 +43,8 @@ class Station:
     forker: Forker
     hierarchy: Hierarchy | None
     parent: int = field(default_factory=os.getppid)
-    runs: int = 0
+    group: Group | None = None
+    groups: int = 0
 
 
 def main() -> None:
@@ -67,9 +68,13 @@ def main() -> None:
     forker = open_forker(ground, channel, counted=hierarchy is not None)
     station = Station(channel, ground, forker, hierarchy)
     # Evalkit may be killed at any moment, and so may be the forker.
-    with contextlib.suppress(ForkerEnded, ConnectionError):
-        while _serve_one(station):
-            station.runs += 1
+    try:
+        with contextlib.suppress(ForkerEnded, ConnectionError):
+            while _serve_one(station):
+                pass
+    finally:
+        if station.group is not None:
+            station.group.remove()
 
 
 def _outside_user() -> int:
@@ -105,23 +110,21 @@ def _run(
     station: Station, order: Order, descriptors: list[int], folders: list[int]
 ) -> tuple[Answer, bool]:
     """Run one order; also say whether evalkit is gone."""
-    group = None
+    group = _group_for(station, order)
     with contextlib.ExitStack() as held:
-        if station.hierarchy is not None:
-            name = f"{cgroups.PREFIX}{cgroups.owner()}-{station.runs}"
-            processes = order.processes + SUPERVISORS
-            group = station.hierarchy.create(name, order.memory_mb << 20, processes)
-            held.callback(group.remove)
         held.callback(_bury_children)
-        if order.how == "light":
-            station.ground.prepare(order.toolchain)
+        given = list(descriptors)
+        if order.how != "bubblewrap":
+            ground = station.ground
+            view = ground.setup.views[order.toolchain]
+            given.append(ground.stage.mounts_of(order.toolchain, view))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         held.enter_context(ours)
         began = time.monotonic()
         with theirs:
-            doors = group.doors if group is not None else ()
             try:
-                started = station.forker.start(order, doors, theirs, descriptors)
+                doors = group.doors if group is not None else ()
+                started = station.forker.start(order, theirs, given, doors)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -129,10 +132,32 @@ def _run(
         watch.until_dead()
         watch.orphans_s = _bury_children()
         answer = watch.answer(_reported(ours, folders, alone=started.keeper == started.pid))
+    if group is not None:
+        try:
+            group.wait_until_empty()
+        except OSError:
+            station.group = None
+            raise
     if not order.collect or answer.code != 0:
         while folders:
             os.close(folders.pop())
     return answer, watch.gone
+
+
+def _group_for(station: Station, order: Order) -> Group | None:
+    """Return the group of the next run: the last one's, or a new one."""
+    if station.hierarchy is None:
+        return None
+    limits = (order.memory_mb << 20, order.processes + SUPERVISORS)
+    if station.group is not None:
+        if station.group.begin_again(*limits):
+            return station.group
+        group, station.group = station.group, None
+        group.remove()
+    station.groups += 1
+    name = f"{cgroups.PREFIX}{cgroups.owner()}-{station.groups}"
+    station.group = station.hierarchy.create(name, *limits)
+    return station.group
 
 
 class _Watch:

@@ -120,7 +120,8 @@ class _Warden:
                 ],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                env={"PYTHONHASHSEED": "0"},
+                # Every sandbox would look up anew what of the C library it calls.
+                env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"},
                 cwd="/",
                 start_new_session=True,
             )

@@ -10,13 +10,13 @@ that needs those needs the other way. Read `carry_out` first.
 
 from __future__ import annotations
 
+import ast
 import atexit
 import gc
 import importlib
 import os
 import signal
 import site
-import socket
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -30,18 +30,19 @@ from evalkit.sandbox.confinement import (
     become_user,
     enter_limits,
     mount_disk,
+    say,
     wire_standard_streams,
     write_files,
 )
 from evalkit.sandbox.mounts import BOX
 from evalkit.sandbox.orders import unpack
 from evalkit.sandbox.seccomp import filter_program
-from evalkit.sandbox.stage import WRITABLE
+from evalkit.sandbox.stage import SAFE_FLAGS, WRITABLE
 
+# Besides these, the network: see `network.py`.
 NAMESPACES = (
     kernel.CLONE_NEWNS
     | kernel.CLONE_NEWPID
-    | kernel.CLONE_NEWNET
     | kernel.CLONE_NEWIPC
     | kernel.CLONE_NEWUTS
     | kernel.CLONE_NEWCGROUP
@@ -60,8 +61,8 @@ _WARM = (
     "time", "types", "typing",
 )
 # fmt: on
-# By path and source, what need not be compiled again.
-_COMPILED: dict[tuple[str, bytes], types.CodeType] = {}
+# By path and source, programs that have been executed but for their last statement.
+_PREPARED: dict[tuple[str, bytes], tuple[types.ModuleType, types.CodeType]] = {}
 # Calls of ours between the setting of the recursion limit and the program's first line.
 _DEEPER = 4
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -85,7 +86,7 @@ def warm_up(env: Mapping[str, str]) -> None:
         filter_program(deny_uncounted=uncounted)  # remembered; a run does not assemble it again
     for name in NAMES:
         path, source = f"{BOX}/main.py", program_text(name)
-        _COMPILED[path, source] = compile(source, path, "exec")
+        _PREPARED[path, source] = _prepared(path, source)
     # From here on the interpreter looks as if it had been started for a program.
     site.setquit()
     site.setcopyright()
@@ -98,25 +99,18 @@ def warm_up(env: Mapping[str, str]) -> None:
     gc.freeze()
 
 
-def _build(run: Run) -> None:
-    """Build the sandbox around the calling process, and give up every right."""
-    enter_limits(run)
-    socket.sethostname("sandbox")
-    mount_disk(run)
-    root = run.stage.root_of(run.order.toolchain)
-    for name, (path, _) in WRITABLE.items():
-        kernel.mount(f"{run.stage.disk}/{name}", f"{root}{path}", None, kernel.MS_BIND)
-    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount("proc", f"{root}/proc", "proc", flags)
-    kernel.mount("none", root, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags)
-    kernel.change_root(root)
-    become_user(run.user)
-    kernel.drop_capabilities()
-    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    kernel.install_filter(filter_program(deny_uncounted=not run.doors))
+def furnish(run: Run) -> None:
+    """Mount what a sandbox can write, in namespaces of its own that are a copy of its toolchain's.
+
+    By a process that nothing has to be copied for, so before the fork where that is possible.
+    """
+    places = [path for path, _ in WRITABLE.values()]
+    mount_disk(run, places[-1])
+    for name, place in zip(WRITABLE, places, strict=True):
+        kernel.mount(f"{places[-1]}/{name}", place, None, kernel.MS_BIND)
 
 
-def carry_out_as_first(user: int, report: socket.socket, prepare: Callable[[], Run]) -> None:
+def carry_out_as_first(run: Run) -> None:
     """Be the first process of the namespaces: start the one that does everything, and await it.
 
     It does little, because each page that a forked interpreter touches costs a copy of it.
@@ -124,22 +118,31 @@ def carry_out_as_first(user: int, report: socket.socket, prepare: Callable[[], R
     kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
     program = os.fork()
     if program == 0:
-        carry_out(prepare())
-    become_user(user)
+        furnish(run)
+        carry_out(run)
+    become_user(run.user)
     kernel.drop_capabilities()
     # Ending with the program kills whatever it left behind.
     while True:
         pid, status = os.wait()
         if pid == program:
             code = os.waitstatus_to_exitcode(status)
-            how = b'{"signal": %d}' % -code if code < 0 else b'{"exit-code": %d}' % code
-            report.send(how)
+            say(run, b'{"signal": %d}' % -code if code < 0 else b'{"exit-code": %d}' % code)
             os._exit(0)
 
 
 def carry_out(run: Run) -> NoReturn:
-    """Build the sandbox, keep nothing but the standard streams, and run the command."""
-    _build(run)
+    """Close the sandbox around the calling process, and run the command.
+
+    Nothing is kept but the standard streams.
+    """
+    enter_limits(run)
+    # Not before: it shows the processes of whoever mounts it.
+    kernel.mount("proc", "/proc", "proc", SAFE_FLAGS)
+    become_user(run.user)
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.install_filter(filter_program(deny_uncounted=not run.doors))
     os.setsid()
     bundle = unpack(run.descriptors[0])
     write_files(bundle, BOX)
@@ -171,10 +174,25 @@ def _execute(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
 
 def _executed(path: str) -> int:
     """Run a file as the main program; return its exit status."""
+    with open(path, "rb", buffering=0) as file:
+        source = file.read()
+    main, code = _PREPARED.get((path, source)) or (_main_module(path), None)
+    sys.modules["__main__"] = main
+    return _status(lambda: exec(code or compile(source, path, "exec"), main.__dict__))
+
+
+def _main_module(path: str) -> types.ModuleType:
     main = types.ModuleType("__main__")
     main.__dict__.update(__file__=path, __builtins__=sys.modules["builtins"])
-    sys.modules["__main__"] = main
-    return _status(lambda: exec(_compiled(path), main.__dict__))
+    return main
+
+
+def _prepared(path: str, source: bytes) -> tuple[types.ModuleType, types.CodeType]:
+    """Execute all but the last statement of a program of ours, which is where it begins."""
+    tree = ast.parse(source, path)
+    main, last = _main_module(path), tree.body.pop()
+    exec(compile(tree, path, "exec"), main.__dict__)
+    return main, compile(ast.Module([last], []), path, "exec")
 
 
 def _status(task: Callable[[], object]) -> int:
@@ -207,12 +225,6 @@ def _finish(status: int) -> NoReturn:
     except (OSError, ValueError, AttributeError):
         status = status or 120
     os._exit(status or threads or exits)
-
-
-def _compiled(path: str) -> types.CodeType:
-    with open(path, "rb") as file:
-        source = file.read()
-    return _COMPILED.get((path, source)) or compile(source, path, "exec")
 
 
 def _split(argv: Sequence[str]) -> tuple[frozenset[str], list[str]]:
