@@ -15,21 +15,19 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import anyio
 
 from evalkit.canary_judge import CanaryJudge
 from evalkit.checkers import Checker, Checkers
-from evalkit.execution import Command, Ending, Limits, Ran
+from evalkit.execution import Ending, Limits, Ran
 from evalkit.nonce_judge import NonceJudge
 from evalkit.problem import Judge, Outcome, Problem, Sample, Verdict
-from evalkit.programs import program_text
+from evalkit.programs import program
 from evalkit.sandbox.seam import Conversation, Sandbox, SandboxFailed
 from evalkit.web_judge import WebJudge
 
-_PYTHON = ("python3", "-I", "-S", "main.py")
 # How a checker's message begins that is for the worker; any other is the verdict.
 _CALL = b'{"call"'
 # How a worker's first message begins when there is a candidate.
@@ -48,7 +46,7 @@ async def open_judge(sandbox: Sandbox) -> AsyncIterator[Judge]:
     """Open the judge of all problems, with `sandbox` for everything that is executed."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        checkers = Checkers(sandbox, _program("checker"), tasks)
+        checkers = Checkers(sandbox, program("checker"), tasks)
         try:
             oracle = PythonOracle(sandbox, checkers)
             others = (WebJudge(sandbox), CanaryJudge(sandbox), NonceJudge(sandbox))
@@ -121,7 +119,7 @@ class PythonOracle:
         fresh: bool = False,
     ) -> Verdict | None:
         """Judge, with calls made ahead; None: that decides nothing, judge again without."""
-        async with self.sandbox.talk(_program("worker"), limits) as worker:
+        async with self.sandbox.talk(program("worker"), limits) as worker:
             source = problem.prompt + sample.completion + (problem.suffix or "")
             loaded = await worker.ask(
                 b'{"source": %b, "calls": %b}' % (json.dumps(source).encode(), ready.calls)
@@ -218,8 +216,3 @@ def _parsed(raw: bytes | None) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-@cache
-def _program(name: str) -> Command:
-    return Command(argv=_PYTHON, files={"main.py": program_text(name)}, toolchain="python")

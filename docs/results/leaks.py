@@ -99,9 +99,13 @@ async def _run_many(programs: int) -> dict[str, Any]:
             for _ in range(len(os.sched_getaffinity(0))):
                 tasks.start_soon(one_place)
         measured.append({"programs": programs, **_own()})
-        # While the wardens live, they and what they are forked from may be there, and no more.
+        # While the wardens live, they, what they are forked from and an empty group for each may be
+        # there, and no more.
         left = [f"process {pid} of a sandbox" for pid in _of_sandboxes(os.getpid())]
-        left += [f"group {name}" for name in _groups(_below(os.getpid()))]
+        groups = _groups(_below(os.getpid()))
+        left += [f"group {g}, not empty" for g in groups if (g / "cgroup.procs").read_text()]
+        owners = {(g.parent, g.name.rpartition("-")[0]) for g in groups}
+        left += [f"{len(groups)} groups of {len(owners)}"] * (len(groups) > len(owners))
     finally:
         await sandbox.aclose()
     left += _left({os.getpid()}, {}) + [f"file {path}" for path in _files({os.getpid()})]
@@ -171,7 +175,7 @@ def _left(owners: set[int], processes: dict[int, str]) -> list[str]:
         found = [f"process {pid}" for pid in _alive(processes)]
         for owner in owners:
             found += [f"process {pid} of a sandbox" for pid in _of_sandboxes(owner)]
-        found += [f"group {name}" for name in _groups(owners)]
+        found += [f"group {folder.name}" for folder in _groups(owners)]
         found += [f"mount {line}" for o in owners for line in _mounts(f"{cgroups.PREFIX}{o}-")]
         return found
 
@@ -207,12 +211,12 @@ def _mounts(word: str) -> list[str]:
     return [line for line in lines if word in line]
 
 
-def _groups(owners: set[int]) -> list[str]:
-    """The control groups of these wardens."""
+def _groups(owners: set[int]) -> list[Path]:
+    """The folders of the control groups of these wardens."""
     hierarchy = cgroups.find_hierarchy()
     parents = set(hierarchy.parents.values()) if hierarchy else set()
     prefixes = tuple(f"{cgroups.PREFIX}{owner}-" for owner in owners)
-    return [p.name for parent in parents for p in parent.iterdir() if p.name.startswith(prefixes)]
+    return [p for parent in parents for p in parent.iterdir() if p.name.startswith(prefixes)]
 
 
 def _of_sandboxes(owner: int) -> list[int]:

@@ -36,10 +36,17 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--executor", choices=tuple(EXECUTORS), default="local", help="where judges work"
     )
-    cores = len(os.sched_getaffinity(0))
     parser.add_argument(
-        "--jobs", type=int, default=cores, help="programs at a time (default: one a core)"
+        "--jobs",
+        type=int,
+        default=default_jobs(),
+        help="programs at a time (default: one more than there are cores)",
     )
+
+
+def default_jobs() -> int:
+    """How many samples are judged at a time: one is always between two processes."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def chosen_languages(text: str, benchmark: Benchmark) -> list[str]:

@@ -5,6 +5,7 @@ of exact types. Nothing that the candidate did is ever in this process. `codec.p
 this text.
 """
 
+import ast
 import builtins
 import contextlib
 import gc
@@ -93,12 +94,25 @@ class Rehearsal:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Write the call down; one that an answer is part of cannot be, and ends it."""
-        call = _call(self._name, args, kwargs)
-        self._room -= len(json.dumps(call))
+        try:
+            call = _call(self._name, args, kwargs)
+            self._room -= len(json.dumps(call))
+        except Exception:
+            self._room = -1
         if self._room < 0 or len(self.calls) == MOST_CALLS:
             raise Elsewhere
         self.calls.append(call)
         return Anything()
+
+
+class Unasserted(ast.NodeTransformer):
+    """Takes the consequences from asserts: they are looked at, and tests go on."""
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        """Put an expression in place of one, whatever it raises."""
+        ignored = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
+        tried = ast.Try([ast.Expr(node.test)], [ignored], [], [])
+        return ast.fix_missing_locations(ast.copy_location(tried, node))
 
 
 def main() -> None:
@@ -112,10 +126,9 @@ def main() -> None:
     gc.freeze()
     while True:
         problem, calls, said = receive_raw(read).split(b"\n", 2)
-        job = _compiled(problem)
         if not said:
-            _rehearse(job, write)
-        elif not _judge(job, json.loads(calls), said, read, write):
+            _rehearse(json.loads(problem), write)
+        elif not _judge(_compiled(problem), json.loads(calls), said, read, write):
             os._exit(0)
 
 
@@ -134,6 +147,8 @@ def _rehearse(job: Any, write: Any) -> None:
         if status != 0:
             os._exit(1)
         return
+    for part in PARTS:
+        job[part] = compile(Unasserted().visit(ast.parse(job[part])), f"{part}.py", "exec")
     rehearsal = Rehearsal(job["name"])
     # Where everything is true a loop may never end.
     resource.setrlimit(resource.RLIMIT_CPU, (2, 2))

@@ -35,7 +35,7 @@ def carry_out(run: Run) -> None:
     enter_limits(run)
     mount_disk(run, run.stage.disk)
     become_user(run.user)
-    bundle = unpack(run.descriptors[0])
+    bundle = unpack(run.bundle)
     write_files(bundle, f"{run.stage.disk}/box")
     files = {path: _memory_file(text.encode()) for path, text in accounts(INSIDE_ID).items()}
     seccomp = _memory_file(filter_program(deny_uncounted=not run.doors))

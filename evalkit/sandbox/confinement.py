@@ -31,7 +31,8 @@ class Run:
     """One order, with all that a child of the warden needs to carry it out.
 
     doors: the files that lead into the control group, none where there is no group. user: the
-    unprivileged id outside. descriptors: bundle, stdin, stdout, stderr. report: the socket where
+    unprivileged id outside. streams: stdin, stdout, stderr. bundle: -1 where the warden has the
+    program. report: the socket where
     the child says what the warden must know; closed for whatever is not trusted. mounts: those to
     copy; -1 where bubblewrap makes them.
     """
@@ -41,7 +42,8 @@ class Run:
     stage: Stage
     doors: tuple[int, ...]
     user: int
-    descriptors: tuple[int, ...]
+    streams: tuple[int, ...]
+    bundle: int
     report: int
     mounts: int
 
@@ -126,9 +128,8 @@ def write_files(bundle: Bundle, folder: str) -> None:
 
 def wire_standard_streams(run: Run) -> None:
     """Make the descriptors of the order the standard streams."""
-    _, *streams = run.descriptors
     # Not in place: one of them may itself have the number of another's target.
-    copies = [os.dup(stream) for stream in streams]
+    copies = [os.dup(stream) for stream in run.streams]
     for target, copy in enumerate(copies):
         os.dup2(copy, target)
         os.close(copy)

@@ -116,7 +116,7 @@ def _serve(ground: Ground, channel: socket.socket, counted: bool) -> NoReturn:
                 said = b"%d %d" % _start(run, channel, home, keepers)
             except OSError as error:
                 said = str(error).encode()
-            for descriptor in (run.report, run.mounts, *run.descriptors, *run.doors):
+            for descriptor in (*run.streams, run.bundle, run.report, run.mounts, *run.doors):
                 if descriptor >= 0:
                     os.close(descriptor)
             channel.send(said)
@@ -154,9 +154,7 @@ def _start(
         kernel.enter_namespaces(home.mounts, kernel.CLONE_NEWNS)
 
 
-def _start_kept(
-    run: Run, channel: socket.socket, home: _Home, keepers: Keepers
-) -> tuple[int, int]:
+def _start_kept(run: Run, channel: socket.socket, home: _Home, keepers: Keepers) -> tuple[int, int]:
     keeper, inside = keepers.start(zygote.NAMESPACES)
     try:
         kernel.enter_namespaces(inside, zygote.NAMESPACES)
@@ -191,10 +189,11 @@ def _received(ground: Ground, channel: socket.socket) -> Run:
     for _, _, part in parts:
         given.frombytes(part)
     order = Order(*marshal.loads(told))
-    report, bundle, stdin, stdout, stderr, *rest = given
+    report, stdin, stdout, stderr, *rest = given
+    bundle = -1 if order.prepared else rest.pop(0)
     mounts = -1 if order.how == "bubblewrap" else rest.pop(0)
     known = (order, ground.setup, ground.stage, tuple(rest), ground.user)
-    return Run(*known, (bundle, stdin, stdout, stderr), report, mounts)
+    return Run(*known, (stdin, stdout, stderr), bundle, report, mounts)
 
 
 def _forked(

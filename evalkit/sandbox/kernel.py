@@ -27,7 +27,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
+MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 32, 4096, 8192, 16384, 1 << 18
 MNT_DETACH = 2
 
 # To wait for children whose end sends no signal, too.
@@ -143,9 +143,21 @@ def drop_capabilities() -> None:
 
 def install_filter(program: bytes) -> None:
     """Hold the calling process and all it starts to a system call filter."""
-    code = ctypes.create_string_buffer(program, len(program))
-    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    head, _ = loaded_filter(program)
     _check(_libc().prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), head, 0, 0), "seccomp")
+
+
+@functools.cache
+def loaded_filter(program: bytes) -> tuple[bytes, Any]:
+    """What the kernel is given, and memory that this points to; remembered."""
+    code = ctypes.create_string_buffer(program, len(program))
+    return struct.pack("@HP", len(program) // 8, ctypes.addressof(code)), code
+
+
+def find_functions() -> None:
+    """Look up now what each fork would have to look up anew."""
+    for name in ("capset", "mount", "prctl"):
+        getattr(_libc(), name)
 
 
 def limit(kind: int, value: int) -> None:

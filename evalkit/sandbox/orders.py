@@ -42,7 +42,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Run what the bundle holds. Its descriptors: bundle, stdin, stdout, stderr."""
+    """Run what the bundle holds. Its descriptors: stdin, stdout, stderr, bundle.
+
+    prepared: the name of a program of ours, whose text the warden has; then there is no bundle.
+    """
 
     toolchain: str
     how: str
@@ -53,6 +56,7 @@ class Order:
     disk_mb: int
     files: int
     collect: bool
+    prepared: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,11 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
 
     A word to a command that had ended by itself meanwhile is no message; it is passed over.
     """
-    data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8)
+    data = b"?"
     while data and not data.startswith(b"{"):
-        data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8)
-    for descriptor in descriptors:
-        # They come without it, and what inherits them is not trusted.
-        os.set_inheritable(descriptor, False)
+        # What would inherit the descriptors is not trusted.
+        closing = socket.MSG_CMSG_CLOEXEC
+        data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 8, closing)
     return (marshal.loads(data) if data else None), list(descriptors)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import anyio
 
 from evalkit.execution import Command, Ending, Limits, Ran
+from evalkit.programs import prepared_name
 from evalkit.sandbox import cgroups
 from evalkit.sandbox.collecting import collect
 from evalkit.sandbox.mounts import Toolchain, python_toolchain, view_of
@@ -140,6 +141,7 @@ class ProcessSandbox:
             disk_mb=limits.disk_mb,
             files=limits.files,
             collect=bool(command.collect),
+            prepared=prepared_name(command) if how == "python" else "",
         )
 
 

@@ -98,6 +98,7 @@ TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 
 _NEWEST_KNOWN = 462
 _X32 = 0x40000000
+_FEW = 3
 
 _LOAD, _EQUAL, _GREATER, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24
@@ -127,9 +128,6 @@ def filter_program(*, deny_uncounted: bool = False, machine: str | None = None) 
         _op(_AT_LEAST, _X32, 0, 1),
         _op(_RETURN, _KILL),
     ]
-    for numbers in [*DENIED.values(), *(UNCOUNTED.values() if deny_uncounted else ())]:
-        if (number := numbers[column]) is not None:
-            code += [_op(_EQUAL, number, 0, 1), _op(_RETURN, _REFUSE)]
     # An unknown clone3 makes libraries fall back to clone, whose flags can be looked at.
     code += [_op(_EQUAL, clone3, 0, 1), _op(_RETURN, _UNKNOWN)]
     code += [_op(_GREATER, _NEWEST_KNOWN, 0, 1), _op(_RETURN, _UNKNOWN)]
@@ -138,7 +136,22 @@ def filter_program(*, deny_uncounted: bool = False, machine: str | None = None) 
     code += _examined(socket, _FIRST, [*known, _op(_RETURN, _REFUSE)])
     injection = [line for request in TERMINAL_INJECTION for line in _if_equal(request, _REFUSE)]
     code += _examined(ioctl, _SECOND, injection)
-    return b"".join([*code, _op(_RETURN, _ALLOW)])
+    rows = [*DENIED.values(), *(UNCOUNTED.values() if deny_uncounted else ())]
+    denied = sorted(number for row in rows if (number := row[column]) is not None)
+    return b"".join([*code, *_refused(denied)])
+
+
+def _refused(numbers: list[int]) -> list[bytes]:
+    """Refuse these calls and allow the others.
+
+    By halves: the kernel tries a filter with every call there is, each time it is installed.
+    """
+    if len(numbers) <= _FEW:
+        lines = [line for number in numbers for line in _if_equal(number, _REFUSE)]
+        return [*lines, _op(_RETURN, _ALLOW)]
+    middle = len(numbers) // 2
+    below = _refused(numbers[:middle])
+    return [_op(_AT_LEAST, numbers[middle], len(below), 0), *below, *_refused(numbers[middle:])]
 
 
 def _examined(number: int, argument: int, body: list[bytes]) -> list[bytes]:

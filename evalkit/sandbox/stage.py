@@ -1,10 +1,10 @@
 """What a warden mounts once, in mounts of its own, so that each run has little left to do.
 
-On the lobby, an empty folder, come `disk`, where a run through bubblewrap mounts its working folder,
-and copies of what bubblewrap, which runs as nobody, could not reach. Programs that go without it
-get a copy of mounts that are prepared apart, for Python and for the last other toolchain: there is
-nothing in them but what a program sees, so that little is copied and nothing has to be taken away.
-Nothing of all this is seen outside the warden. Read `build` first.
+On the lobby, an empty folder, come `disk`, where a run through bubblewrap mounts its working
+folder, and copies of what bubblewrap, which runs as nobody, could not reach. Programs that go
+without it get a copy of mounts that are prepared apart, for Python and for the last other
+toolchain: there is nothing in them but what a program sees, so that little is copied and nothing
+has to be taken away. Nothing of all this is seen outside the warden. Read `build` first.
 """
 
 from __future__ import annotations
@@ -35,10 +35,15 @@ SAFE_FLAGS = _TMPFS_FLAGS | kernel.MS_NOEXEC
 
 @dataclass(slots=True)
 class Stage:
-    """What is mounted. copies: path → where it can also be reached."""
+    """What is mounted. copies: path → where it can also be reached.
+
+    shows_host: in the prepared mounts is the machine's own /proc, for the run to take away: in a
+    user namespace nobody may mount another who does not see all of one.
+    """
 
     disk: str
     copies: Mapping[str, str]
+    shows_host: bool
     _user: int
     _python: int
     _other: tuple[str, int] | None = None
@@ -51,7 +56,8 @@ class Stage:
             if self._other is not None:
                 os.close(self._other[1])
                 self._other = None
-            self._other = toolchain, _mounts_apart(view, self.disk, self._user)
+            apart = _mounts_apart(view, self.disk, self._user, shows_host=self.shows_host)
+            self._other = toolchain, apart
         return self._other[1]
 
 
@@ -63,8 +69,15 @@ def build(setup: Setup, user: int) -> Stage:
     kernel.mount("lobby", setup.lobby, "tmpfs", _TMPFS_FLAGS, _SMALL)
     disk = f"{setup.lobby}/disk"
     os.mkdir(disk)
-    python = _mounts_apart(setup.views[_PYTHON], disk, user)
-    return Stage(disk, _copy_closed(setup), user, python)
+    shows_host = not _in_first_user_namespace()
+    python = _mounts_apart(setup.views[_PYTHON], disk, user, shows_host=shows_host)
+    return Stage(disk, _copy_closed(setup), shows_host, user, python)
+
+
+def _in_first_user_namespace() -> bool:
+    """Say whether no user namespace is around us: all users are there, under their own number."""
+    ranges = Path("/proc/self/uid_map").read_text(encoding="ascii").split()
+    return ranges == ["0", "0", str((1 << 32) - 1)]
 
 
 def _own_mounts() -> None:
@@ -91,7 +104,7 @@ def _copy_closed(setup: Setup) -> dict[str, str]:
     return copies
 
 
-def _mounts_apart(view: View, place: str, user: int) -> int:
+def _mounts_apart(view: View, place: str, user: int, *, shows_host: bool) -> int:
     """Build a toolchain's file system in mounts of its own; return the descriptor of those.
 
     place: an empty folder.
@@ -103,6 +116,8 @@ def _mounts_apart(view: View, place: str, user: int) -> int:
         try:
             kernel.mount("root", place, "tmpfs", _TMPFS_FLAGS, _SMALL)
             _build_root(view, Path(place), user)
+            if shows_host:
+                kernel.mount("/proc", f"{place}/proc", None, kernel.MS_BIND | kernel.MS_REC)
             read_only = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | SAFE_FLAGS
             kernel.mount("none", place, None, read_only)
             kernel.change_root(place)

@@ -192,11 +192,12 @@ class _Watch:
                 ready = {fd for fd, _ in poller.poll(self._patience_s() * 1000)}
                 if process in ready:
                     break
-                if self._station.channel.fileno() in ready:
-                    self._obey()
-                    if self.gone:
-                        poller.unregister(self._station.channel)
-                self._check()
+                if self._station.channel.fileno() not in ready:
+                    self._check()
+                    continue
+                self._obey()
+                if self.gone:
+                    poller.unregister(self._station.channel)
         finally:
             os.close(process)
         _, self._status, used = os.wait4(self._pid, kernel.WAIT_ALL)
@@ -233,7 +234,7 @@ class _Watch:
 
     def _patience_s(self) -> float:
         """Return how long nothing can have happened that must be acted on."""
-        if self._reasons or self.gone:
+        if self._reasons or self._stopped:
             return _PARENT_CHECK_S
         wall_s = self._clock_left_s()
         cpu_s = (self._order.cpu_s - self._used_s) / (os.cpu_count() or 1)

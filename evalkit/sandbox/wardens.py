@@ -80,11 +80,11 @@ class Wardens:
         job = None
         try:
             with _streams() as (theirs, stdin, stdout, stderr):
-                bundle = orders.pack(command)
+                given = theirs if order.prepared else (*theirs, orders.pack(command))
                 try:
-                    orders.send(warden.channel, order, (bundle, *theirs))
+                    orders.send(warden.channel, order, given)
                 finally:
-                    for descriptor in (bundle, *theirs):
+                    for descriptor in given:
                         os.close(descriptor)
                 job = Job(warden, stdin, stdout, stderr)
                 yield job

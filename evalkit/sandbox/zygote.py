@@ -35,7 +35,7 @@ from evalkit.sandbox.confinement import (
     write_files,
 )
 from evalkit.sandbox.mounts import BOX
-from evalkit.sandbox.orders import unpack
+from evalkit.sandbox.orders import Bundle, unpack
 from evalkit.sandbox.seccomp import filter_program
 from evalkit.sandbox.stage import SAFE_FLAGS, WRITABLE
 
@@ -61,8 +61,9 @@ _WARM = (
     "time", "types", "typing",
 )
 # fmt: on
-# By path and source, programs that have been executed but for their last statement.
-_PREPARED: dict[tuple[str, bytes], tuple[types.ModuleType, types.CodeType]] = {}
+# Programs of ours that have been executed but for their last statement.
+_PREPARED: dict[str, tuple[types.ModuleType, types.CodeType]] = {}
+_OURS = Bundle(("python3", "-I", "-S", "main.py"))
 # Calls of ours between the setting of the recursion limit and the program's first line.
 _DEEPER = 4
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -83,10 +84,11 @@ def warm_up(env: Mapping[str, str]) -> None:
     for name in _WARM:
         importlib.import_module(name)
     for uncounted in (False, True):
-        filter_program(deny_uncounted=uncounted)  # remembered; a run does not assemble it again
+        # Both are remembered; a run does not assemble it again.
+        kernel.loaded_filter(filter_program(deny_uncounted=uncounted))
+    kernel.find_functions()
     for name in NAMES:
-        path, source = f"{BOX}/main.py", program_text(name)
-        _PREPARED[path, source] = _prepared(path, source)
+        _PREPARED[name] = _prepared(f"{BOX}/main.py", program_text(name))
     # From here on the interpreter looks as if it had been started for a program.
     site.setquit()
     site.setcopyright()
@@ -137,14 +139,13 @@ def carry_out(run: Run) -> NoReturn:
     Nothing is kept but the standard streams.
     """
     enter_limits(run)
-    # Not before: it shows the processes of whoever mounts it.
-    kernel.mount("proc", "/proc", "proc", SAFE_FLAGS)
+    _mount_processes(run)
     become_user(run.user)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.install_filter(filter_program(deny_uncounted=not run.doors))
     os.setsid()
-    bundle = unpack(run.descriptors[0])
+    bundle = _OURS if run.bundle < 0 else unpack(run.bundle)
     write_files(bundle, BOX)
     wire_standard_streams(run)
     os.closerange(3, 1 << 16)
@@ -158,7 +159,20 @@ def carry_out(run: Run) -> NoReturn:
     if not options & {"-I", "-P"}:
         sys.path.insert(0, os.path.abspath(os.path.dirname(arguments[0])))
     sys.setrecursionlimit(sys.getrecursionlimit() + _depth() + _DEEPER)
-    _finish(_executed(os.path.abspath(arguments[0])))
+    if run.bundle < 0:
+        _finish(_executed(*_PREPARED[run.order.prepared]))
+    path = os.path.abspath(arguments[0])
+    _finish(_executed(_main_module(path), path))
+
+
+def _mount_processes(run: Run) -> None:
+    """Show the processes of the caller's namespace, and not the machine's."""
+    if not run.stage.shows_host:
+        kernel.mount("proc", "/proc", "proc", SAFE_FLAGS)
+        return
+    kernel.mount("proc", BOX, "proc", SAFE_FLAGS)
+    kernel.unmount("/proc")
+    kernel.mount(BOX, "/proc", None, kernel.MS_MOVE)
 
 
 def _execute(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
@@ -172,13 +186,17 @@ def _execute(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     os._exit(127)
 
 
-def _executed(path: str) -> int:
-    """Run a file as the main program; return its exit status."""
-    with open(path, "rb", buffering=0) as file:
-        source = file.read()
-    main, code = _PREPARED.get((path, source)) or (_main_module(path), None)
+def _executed(main: types.ModuleType, program: types.CodeType | str) -> int:
+    """Run code, or a file, as the main program; return its exit status."""
     sys.modules["__main__"] = main
-    return _status(lambda: exec(code or compile(source, path, "exec"), main.__dict__))
+    return _status(lambda: exec(_compiled(program), main.__dict__))
+
+
+def _compiled(program: types.CodeType | str) -> types.CodeType:
+    if isinstance(program, types.CodeType):
+        return program
+    with open(program, "rb") as file:
+        return compile(file.read(), program, "exec")
 
 
 def _main_module(path: str) -> types.ModuleType:
