@@ -29,6 +29,7 @@ from typing import Any
 import anyio
 
 from evalkit.benchmarks.humaneval import HumanEval
+from evalkit.commands.options import default_jobs
 from evalkit.execution import Command, Limits
 from evalkit.hacking import attack, hacks, targets
 from evalkit.passk import decide, judge_references, limits_for
@@ -115,16 +116,16 @@ def _rate(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 async def _by_us(problems: Sequence[Problem], each: int) -> dict[str, Any]:
     """Judge as `evalkit passk` does once it knows the limits, which it learns once a run."""
-    cores = len(os.sched_getaffinity(0))
+    places = default_jobs()
     accepted: list[bool] = []
     with _metered() as used:
         async with judging_in("process") as judge:
-            await judge_references(problems[:cores], judge, cores, lambda _: None)
+            await judge_references(problems[:places], judge, places, lambda _: None)
             # The others' processor time, too, begins when all is loaded.
             before, began = used(), time.monotonic()
             rows = iter([(p, index) for p in problems for index in range(each)])
             async with anyio.create_task_group() as tasks:
-                for _ in range(cores):
+                for _ in range(places):
                     tasks.start_soon(_one_place, rows, judge, accepted)
             seconds, cpu_s = time.monotonic() - began, used() - before
     return {"seconds": seconds, "cpu_s": cpu_s, "accepted": accepted}

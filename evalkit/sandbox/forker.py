@@ -53,9 +53,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Forker:
-    """The warden's side."""
+    """The warden's side. pid: of the process itself."""
 
     channel: socket.socket
+    pid: int
 
     def start(
         self, order: Order, report: socket.socket, given: Sequence[int], doors: Sequence[int]
@@ -90,9 +91,9 @@ def open_forker(ground: Ground, closed: socket.socket, *, counted: bool) -> Fork
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # Without a signal for its end: the warden, which waits for any child, is not to wait for it.
-    if kernel.clone(0, ends_with=0):
+    if pid := kernel.clone(0, ends_with=0):
         theirs.close()
-        return Forker(ours)
+        return Forker(ours, pid)
     ours.close()
     closed.close()
     nothing = os.open(os.devnull, os.O_RDWR)

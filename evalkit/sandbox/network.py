@@ -14,7 +14,7 @@ from evalkit.sandbox import kernel
 _FOLDER = "/proc/self/net"
 # What tells of sockets that are there, of attempts to send, and of labels, and how much of it; the
 # first goes on with what the whole machine has.
-_ALL = 1 << 16
+_ALL = 1 << 14
 _TRACES = {"sockstat": len("sockets: used 0\n"), "snmp": _ALL, "snmp6": _ALL, "ip6_flowlabel": _ALL}
 
 

@@ -130,6 +130,8 @@ def _run(
                     os.close(descriptor)
         watch = _Watch(station, order, group, started, began)
         watch.until_dead()
+        if started.keeper == started.pid:
+            _kill_orphans(station.forker.pid)
         watch.orphans_s = _bury_children()
         answer = watch.answer(_reported(ours, folders, alone=started.keeper == started.pid))
     if group is not None:
@@ -278,6 +280,17 @@ class _Watch:
         if reason is not None:
             self._reasons.add(reason)
         os.kill(self._keeper, signal.SIGKILL)
+
+
+def _kill_orphans(forker: int) -> None:
+    """Kill what a dead first process left: bubblewrap ends with its parent, but not from the start.
+
+    They are children of the warden now, which has no others but its forker.
+    """
+    with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as file:
+        for pid in map(int, file.read().split()):
+            if pid != forker:
+                os.kill(pid, signal.SIGKILL)
 
 
 def _bury_children() -> float:

@@ -35,7 +35,7 @@ from evalkit.sandbox.confinement import (
     write_files,
 )
 from evalkit.sandbox.mounts import BOX
-from evalkit.sandbox.orders import Bundle, unpack
+from evalkit.sandbox.orders import unpack
 from evalkit.sandbox.seccomp import filter_program
 from evalkit.sandbox.stage import SAFE_FLAGS, WRITABLE
 
@@ -63,9 +63,8 @@ _WARM = (
 # fmt: on
 # Programs of ours that have been executed but for their last statement.
 _PREPARED: dict[str, tuple[types.ModuleType, types.CodeType]] = {}
-_OURS = Bundle(("python3", "-I", "-S", "main.py"))
 # Calls of ours between the setting of the recursion limit and the program's first line.
-_DEEPER = 4
+_DEEPER = 3
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -89,7 +88,8 @@ def warm_up(env: Mapping[str, str]) -> None:
     kernel.find_functions()
     for name in NAMES:
         _PREPARED[name] = _prepared(f"{BOX}/main.py", program_text(name))
-    # From here on the interpreter looks as if it had been started for a program.
+    # From here on the interpreter looks as if it had been started for a program, one of ours.
+    sys.argv[:] = ["main.py"]
     site.setquit()
     site.setcopyright()
     site.sethelper()
@@ -145,12 +145,15 @@ def carry_out(run: Run) -> NoReturn:
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.install_filter(filter_program(deny_uncounted=not run.doors))
     os.setsid()
-    bundle = _OURS if run.bundle < 0 else unpack(run.bundle)
-    write_files(bundle, BOX)
+    bundle = unpack(run.bundle) if run.bundle >= 0 else None
+    if bundle is not None:
+        write_files(bundle, BOX)
     wire_standard_streams(run)
     os.closerange(3, 1 << 16)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
     os.chdir(BOX)
+    if bundle is None:
+        _finish(_executed(*_PREPARED[run.order.prepared]))
     if run.order.how != "python":
         _execute(bundle.argv, {**run.view.env, **bundle.env})
     os.environ.update(bundle.env)
@@ -158,9 +161,6 @@ def carry_out(run: Run) -> NoReturn:
     sys.argv[:] = arguments
     if not options & {"-I", "-P"}:
         sys.path.insert(0, os.path.abspath(os.path.dirname(arguments[0])))
-    sys.setrecursionlimit(sys.getrecursionlimit() + _depth() + _DEEPER)
-    if run.bundle < 0:
-        _finish(_executed(*_PREPARED[run.order.prepared]))
     path = os.path.abspath(arguments[0])
     _finish(_executed(_main_module(path), path))
 
@@ -189,6 +189,7 @@ def _execute(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
 def _executed(main: types.ModuleType, program: types.CodeType | str) -> int:
     """Run code, or a file, as the main program; return its exit status."""
     sys.modules["__main__"] = main
+    sys.setrecursionlimit(sys.getrecursionlimit() + _depth() + _DEEPER)
     return _status(lambda: exec(_compiled(program), main.__dict__))
 
 
