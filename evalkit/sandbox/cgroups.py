@@ -197,8 +197,9 @@ def remove_stale(hierarchy: Hierarchy) -> int:
     for parent in set(hierarchy.parents.values()):
         for folder in parent.glob(f"{PREFIX}*"):
             if not owner_lives(folder.name):
+                # What it ran may still be dying.
                 with contextlib.suppress(OSError):
-                    folder.rmdir()
+                    Group(hierarchy.version, {"": folder}).remove(patience_s=1.0)
                     removed += 1
     return removed
 
