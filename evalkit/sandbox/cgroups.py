@@ -208,7 +208,8 @@ def owner_lives(name: str) -> bool:
     """Say whether the process lives that a name `evalkit-PID-START-…` speaks of."""
     try:
         pid, started = name.removeprefix(PREFIX).split("-")[:2]
-        return _started(int(pid)) == int(started)
+        # Dead is also what nobody has waited for yet.
+        return _stat(int(pid))[0] not in "ZX" and _started(int(pid)) == int(started)
     except (OSError, ValueError):
         return False
 
@@ -256,8 +257,12 @@ def _below(root: Path, path: str) -> Path:
 
 def _started(pid: int) -> int:
     """Return when a process started, in ticks since boot."""
-    stat = _read(Path(f"/proc/{pid}/stat"))
-    return int(stat.rpartition(")")[2].split()[19])
+    return int(_stat(pid)[19])
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what the kernel says of a process behind its name, the state first."""
+    return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
 
 
 def _field(text: str, name: str) -> int:
