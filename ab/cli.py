@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ab import events_cli, flags_cli, gates_cli, page, selftest_cli
+from ab import events_cli, flags_cli, gates_cli, page, preferences_cli, selftest_cli
 from ab.acceptance import Weighting
 from ab.breakdown import details
 from ab.power import detectable
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(verbs)
     gates_cli.add_verbs(_verb, verbs)
     selftest_cli.add_verb(_verb, verbs)
+    preferences_cli.add_verb(_verb, verbs)
     events_cli.add_verbs(_verb, verbs)
     _add_power(verbs)
     verb = verbs.add_parser(

@@ -28,6 +28,7 @@ HELPS = [
     *(["tabwright", "keys", verb] for verb in ("create", "list", "set", "revoke")),
     *(["tabwright", "ab", verb] for verb in ("flags", "ingest", "report", "purge", "power")),
     ["tabwright", "ab", "simulate"],
+    ["tabwright", "ab", "export-preferences"],
     *(["tabwright", "triton", verb] for verb in ("install", "up", "status", "down", "serve")),
     *(["tabwright", "ab", "flags", verb] for verb in ("list", "show", "history", "try", "set")),
     *(["tabwright", "ab", "flags", verb] for verb in ("enable", "override", "export", "import")),
