@@ -142,8 +142,6 @@ def _text(line: str, place: str) -> Text:
     texts = [*fields.values(), path, "" if suffix is None else suffix]
     if not all(isinstance(value, str) for value in texts):
         raise ConfigError(f"--texts: {place}: give text in all fields but `training`")
-    return Text(
-        *(str(value) for value in (fields["suggestion"], fields["user"], fields["prefix"])),
-        None if suffix is None else str(suffix), str(path), str(fields["text"]),
-        told.get("training") is True,
-    )  # fmt: skip
+    suggestion, user, prefix, text = map(str, fields.values())
+    filled = None if suffix is None else str(suffix)
+    return Text(suggestion, user, prefix, filled, str(path), text, told.get("training") is True)

@@ -170,3 +170,22 @@ def read_adapter(folder: Path) -> tuple[AdapterSection, dict[str, torch.Tensor]]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigError(f"{folder}: no adapter can be read ({error})") from error
     return section, {name.removeprefix(_PREFIX): tensor for name, tensor in loaded.items()}
+
+
+def adapter_of_checkpoint(checkpoint: Path) -> tuple[AdapterSection, dict[str, torch.Tensor]]:
+    """Read the tensors of a checkpoint whose run trained an adapter, and how it did.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or its run trained all weights.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        run = json.loads((checkpoint.parents[1] / "run.json").read_text("utf-8"))
+        section = run["config"]["adapter"]
+        tensors = load_file(checkpoint / "model" / "model.safetensors")
+    except (OSError, ValueError, LookupError) as error:
+        raise ConfigError(f"--checkpoint {checkpoint}: cannot be read ({error})") from error
+    if section is None:
+        raise ConfigError(f"--checkpoint {checkpoint}: its run trained no adapter")
+    return AdapterSection.model_validate(section), tensors

@@ -228,6 +228,13 @@ class CheckpointSection(_Section):
     )
 
 
+class PreferenceSection(_Section):
+    """Direct preference optimisation on `pairs`, JSON lines (`training/pairs.py`)."""
+
+    pairs: Path
+    beta: float = Field(default=0.1, gt=0, description="the smaller, the further it may go")
+
+
 class TrainConfig(_Section):
     """One run, complete."""
 
@@ -240,6 +247,8 @@ class TrainConfig(_Section):
     tracking: TrackingSection = TrackingSection()
     parallel: ParallelSection = ParallelSection()
     checkpoint: CheckpointSection = CheckpointSection()
+    adapter: AdapterSection | None = None
+    preference: PreferenceSection | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -247,6 +256,8 @@ class TrainConfig(_Section):
             raise ValueError("model: kv_heads must divide heads, and heads hidden_size")
         if self.data.context > self.model.max_positions:
             raise ValueError("data.context must not exceed model.max_positions")
+        if self.preference and not self.data.mask_documents:
+            raise ValueError("preference: set data.mask_documents, a row holds both texts")
         if self.data.batch_rows % self.data.micro_rows:
             raise ValueError("data.micro_rows must divide data.batch_rows")
         if self.schedule.warmup_steps >= self.schedule.steps:

@@ -1,4 +1,4 @@
-"""Verbs about what a run learns and reads: `ngram`, `adapter`, `merge`."""
+"""Verbs about what a run learns and reads: `ngram`, `verify-order`, `adapter`, `merge`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from tabwright.errors import ConfigError
 
 
 def add_verbs(verbs: Any) -> None:
@@ -24,6 +26,21 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--checkpoint", type=Path, help="a run's checkpoint, on the same questions")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=_ngram)
+
+    verb = verbs.add_parser("verify-order", help="was everything read, once and in its place?",
+                            epilog="example: tabwright train verify-order --run runs/tiny "
+                            "--data data/run/shards")  # fmt: skip
+    verb.add_argument("--run", type=Path, required=True, dest="folder", help="folder of the run")
+    verb.add_argument("--data", type=Path, required=True, help="its shard folder")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=_verify_order)
+
+    verb = verbs.add_parser("adapter", help="write a run's adapter alone, as PEFT does",
+                            epilog="example: tabwright train adapter --checkpoint "
+                            "runs/web/checkpoints/step-00000400 --out adapters/web")  # fmt: skip
+    verb.add_argument("--checkpoint", type=Path, required=True)
+    verb.add_argument("--out", type=Path, required=True)
+    verb.set_defaults(run=_adapter)
 
     verb = verbs.add_parser("merge", help="put an adapter into its base model",
                             epilog="example: tabwright train merge --base base/model "
@@ -58,4 +75,29 @@ def _merge(args: argparse.Namespace) -> int:
 
     told = merge(args.base, args.adapter, args.out)
     print(json.dumps({"out": str(args.out), **asdict(told)}))
+    return 0
+
+
+def _verify_order(args: argparse.Namespace) -> int:
+    from training.verification import verify_order
+
+    right = True
+    for found in verify_order(args.folder, args.data):
+        right = right and found.right
+        if args.json:
+            print(json.dumps({**found._asdict(), "right": found.right}))
+        else:
+            told = "right" if found.right else f"WRONG, should be {found.expected}"
+            print(f"step {found.step}: {found.recorded} {told}")
+    return 0 if right else 1
+
+
+def _adapter(args: argparse.Namespace) -> int:
+    from training.adapters import adapter_of_checkpoint, write_adapter
+
+    section, tensors = adapter_of_checkpoint(args.checkpoint)
+    if args.out.exists():
+        raise ConfigError(f"--out {args.out} exists; give another folder")
+    write_adapter(tensors, section, args.out)
+    print(json.dumps({"out": str(args.out), "rank": section.rank, "base": section.base}))
     return 0

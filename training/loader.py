@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +116,22 @@ class Loader:
         return made
 
 
+class RowSource(Protocol):
+    """Rows of a run, of whatever they are made: `Loader`, or `training.pairs.Pairs`."""
+
+    def batch(self, step: int, batch_rows: int, rank: int = 0, world: int = 1) -> Rows:
+        """Rows of one step for one rank; `world` must divide `batch_rows`."""
+        ...
+
+    def silence(self, samples: Iterable[str]) -> None:
+        """Let these samples carry no loss from now on; they keep their places."""
+        ...
+
+    def samples(self, number: int) -> tuple[str, ...]:
+        """Ids of what stands in a row."""
+        ...
+
+
 class Ahead:
     """A loader whose next batches are made in a thread while the last one is used.
 
@@ -123,7 +139,7 @@ class Ahead:
     program, or with `close`.
     """
 
-    def __init__(self, loader: Loader, depth: int = 2) -> None:
+    def __init__(self, loader: RowSource, depth: int = 2) -> None:
         """Make `depth` batches ahead."""
         self._loader, self._depth = loader, depth
         self._made: dict[tuple[int, int, int, int], Future[Rows]] = {}

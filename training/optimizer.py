@@ -22,7 +22,7 @@ class Optimizer:
     def __init__(
         self, named: Iterable[tuple[str, torch.nn.Parameter]], config: OptimizerSection
     ) -> None:
-        """Split the parameters by their role."""
+        """Split the parameters by their role; frozen ones have none."""
         import torch
 
         from training.muon import Muon
@@ -31,14 +31,17 @@ class Optimizer:
         matrices: list[torch.nn.Parameter] = []
         rest: list[torch.nn.Parameter] = []
         for name, parameter in named:
+            if not parameter.requires_grad:
+                continue
             self._names[parameter] = name
             inner = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
             (matrices if inner else rest).append(parameter)
         betas = (0.9, 0.95)
-        self._parts: list[tuple[torch.optim.Optimizer, float]] = [
-            (torch.optim.AdamW(rest, config.embedding_lr, betas, weight_decay=0.0, fused=True),
-             config.embedding_lr)
-        ]  # fmt: skip
+        self._parts: list[tuple[torch.optim.Optimizer, float]] = []
+        if rest:  # adapters have matrices only
+            rate = config.embedding_lr
+            adamw = torch.optim.AdamW(rest, rate, betas, weight_decay=0.0, fused=True)
+            self._parts.append((adamw, rate))
         if config.name == "muon":
             muon = Muon(matrices, config.lr, weight_decay=config.weight_decay)
             self._parts.append((muon, config.lr))

@@ -9,7 +9,7 @@ texts are scored. One pair of twenty, the first by hash, is held out. Read `Pair
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -72,6 +72,7 @@ class Pairs:
         held_out = -(-len(pairs) // _HELD_OUT_OF)
         self._pairs = pairs[held_out:] if split == TRAIN else pairs[:held_out]
         self._lap: tuple[int, Sequence[int]] = (-1, ())
+        self._silent: frozenset[str] = frozenset()
 
     def batch(self, step: int, batch_rows: int, rank: int = 0, world: int = 1) -> Rows:
         """Rows of one step for one rank; `world` must divide `batch_rows`."""
@@ -87,7 +88,9 @@ class Pairs:
             for which, text in ((CHOSEN, pair.chosen), (REJECTED, pair.rejected)):
                 middle, end = at + len(pair.prompt), at + len(pair.prompt) + len(text)
                 ids_BT[place, at:middle] = pair.prompt
-                ids_BT[place, middle:end] = targets_BT[place, middle:end] = text
+                ids_BT[place, middle:end] = text
+                if f"{pair.name}:0" not in self._silent:
+                    targets_BT[place, middle:end] = text
                 documents_BT[place, at:end] = which
                 at = end
         return Rows(
@@ -95,6 +98,10 @@ class Pairs:
             np.zeros((len(numbers), self._context), dtype=bool), tuple(numbers),
             tuple((f"{pair.name}:0",) for pair in pairs),
         )  # fmt: skip
+
+    def silence(self, samples: Iterable[str]) -> None:
+        """Let these pairs count nothing from now on; they keep their places."""
+        self._silent = self._silent.union(samples)
 
     def samples(self, number: int) -> tuple[str, ...]:
         """Name of the pair in a row."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tabwright.errors import ConfigError
 from tabwright.fim import FimFormat
 from tabwright.tokenizer import Tokenizer
-from training.config import DataSection
+from training.config import DataSection, TrainConfig
 from training.conversations import Conversations
 from training.corpus import Corpus, Documents
 from training.data.shards import TRAIN, open_shards, read_manifest
@@ -22,11 +22,29 @@ from training.examples.sentinels import Sentinels
 from training.examples.spans import Spans
 from training.examples.splitting import Vocabulary
 from training.family import bind_family
-from training.loader import Loader
+from training.loader import Loader, RowSource
 from training.order import Group, Order, Shares, Stream
+from training.pairs import Pairs
 
 _ALL = "all"  # the group of sources that are not told apart
 Numbers = npt.NDArray[np.int64]
+
+
+def open_rows(config: TrainConfig, data: Path, split: str) -> RowSource:
+    """Open what a run reads: pairs of preferences, if it is tuned on them, or a shard folder.
+
+    Raises:
+        ConfigError: see `open_loader` and `Pairs`.
+        CorruptArtifact: a shard is missing or was altered.
+    """
+    if config.preference is None:
+        return open_loader(config.data, data, split)
+    tokenizer = Tokenizer.from_file(data / "tokenizer.json")
+    fim = bind_family(config.data.family, tokenizer)
+    return Pairs(
+        config.preference.pairs, split, tokenizer, fim,
+        context=config.data.context, seed=config.data.seed,
+    )  # fmt: skip
 
 
 def open_loader(config: DataSection, data: Path, split: str) -> Loader:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from tabwright.errors import CorruptArtifact
+from tabwright.errors import ConfigError, CorruptArtifact
 from tabwright.fim import FimFormat
 from tabwright.tokenizer import Tokenizer
+from training.adapters import adapt
 from training.averaging import Average
 from training.batch import Batch, Objective
 from training.config import TrainConfig
@@ -20,13 +23,14 @@ from training.data.shards import HELD_OUT, TRAIN, read_manifest
 from training.distributed import own_device
 from training.family import bind_family
 from training.layout import Layout
-from training.loader import Ahead, Loader
+from training.loader import Ahead, RowSource
 from training.model import build_model
 from training.objectives.next_token import NextToken
+from training.objectives.preference import Preference
 from training.optimizer import Optimizer
 from training.pace import Pace
 from training.parallel import spread
-from training.reading import open_loader
+from training.reading import open_rows
 from training.run_folder import claim, load_weights, memory_of, newest
 from training.saving import Saver, restore
 from training.scoring import Scored
@@ -44,7 +48,7 @@ class Run:
     layout: Layout
     device: torch.device
     training: Ahead
-    held_out: Loader
+    held_out: RowSource
     model: Any
     scored: Any
     optimizer: Optimizer
@@ -76,8 +80,11 @@ class Run:
         resumed = newest(out, config.checkpoint.second)
         torch.manual_seed(config.data.seed)
         model: Any = build_model(config.model, tokenizer.vocab_size, fim)
-        if init_from is not None and not resumed:
+        # What stays frozen is in no checkpoint of its own.
+        lasting = config.adapter is not None or config.preference is not None
+        if init_from is not None and (lasting or not resumed):
             load_weights(model, init_from / "model")
+        objective = _objective(config, model, device, init_from)
         scored = spread(Scored(model.to(device), config.run.precision), layout, config)
         decay = config.checkpoint.average
         run = cls(
@@ -85,13 +92,13 @@ class Run:
             fim=fim,
             layout=layout,
             device=device,
-            training=Ahead(open_loader(config.data, data, TRAIN)),
-            held_out=open_loader(config.data, data, HELD_OUT),
+            training=Ahead(open_rows(config, data, TRAIN)),
+            held_out=open_rows(config, data, HELD_OUT),
             model=model,
             scored=scored,
             optimizer=Optimizer(model.named_parameters(), config.optimizer),
             average=Average(model.named_parameters(), decay) if decay else None,
-            objective=NextToken(),
+            objective=objective,
             guard=AcceptAll(),
             saver=Saver(out / "checkpoints", config.checkpoint, model, data / "tokenizer.json"),
             consumed=Consumed(),
@@ -109,10 +116,7 @@ class Run:
 
     def nats(self, batch: Batch) -> torch.Tensor:
         """Nats of each target of a batch, 0 where it is ignored."""
-        masked = self.config.data.mask_documents or self.config.data.prefix_rate > 0
-        seen = (batch.documents_BT, batch.prefixes_BT) if masked else ()
-        nats: torch.Tensor = self.scored(batch.inputs_BT, batch.targets_BT, *seen)
-        return nats.view_as(batch.targets_BT)
+        return _nats(self.scored, self.config, batch)
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
@@ -156,6 +160,31 @@ class Run:
         self.training.close()
         if not self.saver.close():
             raise CorruptArtifact("the last checkpoint could not be written; see the log for why")
+
+
+def _nats(scored: Any, config: TrainConfig, batch: Batch) -> torch.Tensor:
+    masked = config.data.mask_documents or config.data.prefix_rate > 0
+    seen = (batch.documents_BT, batch.prefixes_BT) if masked else ()
+    nats: torch.Tensor = scored(batch.inputs_BT, batch.targets_BT, *seen)
+    return nats.view_as(batch.targets_BT)
+
+
+def _objective(
+    config: TrainConfig, model: Any, device: torch.device, init_from: Path | None
+) -> Objective:
+    """What the run minimises; adapts `model`, and keeps a copy of it to be compared with."""
+    started = init_from is not None or config.model.checkpoint is not None
+    for name in ("adapter", "preference"):
+        if getattr(config, name) is not None and not started:
+            raise ConfigError(f"{name}: give --init-from or model.checkpoint to start from")
+    objective: Objective = NextToken()
+    if config.preference is not None:
+        before = Scored(deepcopy(model).to(device), config.run.precision)
+        before.requires_grad_(False)
+        objective = Preference(partial(_nats, before, config), config.preference.beta)
+    if config.adapter is not None:
+        adapt(model, config.adapter)
+    return objective
 
 
 def _set_up_torch(config: TrainConfig) -> None:

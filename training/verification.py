@@ -16,7 +16,7 @@ from tabwright.errors import ConfigError
 from training.config import TrainConfig
 from training.consumed import Consumed
 from training.data.shards import TRAIN, read_manifest
-from training.reading import open_loader
+from training.reading import open_rows
 
 
 class Checked(NamedTuple):
@@ -40,7 +40,7 @@ def verify_order(run: Path, data: Path) -> Iterator[Checked]:
     """
     config = _config(run, read_manifest(data)["digest"])
     recorded = _recorded(run)
-    loader = open_loader(config.data, data, TRAIN)
+    loader = open_rows(config, data, TRAIN)
     consumed, row, size = Consumed(), 0, config.data.batch_rows
     for step, digest in sorted(recorded.items()):
         for number in range(row, step * size):

@@ -17,12 +17,12 @@ from typing import Any
 
 from evalkit.contamination import FILE as CONTAMINATION
 from tabwright.artifact import ModelArtifact, write_json
-from tabwright.errors import CorruptArtifact
+from tabwright.errors import ConfigError, CorruptArtifact
 from tabwright.tokenizer import Tokenizer
-from training.checkpoint import check_checkpoint
+from training.checkpoint import WEIGHTS, check_checkpoint
 from training.data.shards import read_manifest
 from training.export.portable import portable_config
-from training.export.weights import check_weights, write_bf16
+from training.export.weights import check_weights, tensor_table, write_bf16
 
 logger = logging.getLogger(__name__)
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
@@ -33,9 +33,14 @@ def export_artifact(checkpoint: Path, data: Path, out: Path, *, name: str) -> Mo
 
     Raises:
         CorruptArtifact: the checkpoint was altered, or a weight is not finite.
-        ConfigError: `out` exists.
+        ConfigError: `out` exists, or the checkpoint holds an adapter instead of a model.
     """
     check_checkpoint(checkpoint)
+    if any(".lora_" in name for name in tensor_table([checkpoint / "model" / WEIGHTS])):
+        raise ConfigError(
+            f"{checkpoint.name} is of a run that trained an adapter: write it with "
+            "`tabwright train adapter`, put it into its base with `tabwright train merge`"
+        )
     config = json.loads((checkpoint / "model" / "config.json").read_text("utf-8"))
     tokenizer = Tokenizer.from_file(checkpoint / "model" / "tokenizer.json")
     with tempfile.TemporaryDirectory() as scratch:

@@ -116,7 +116,7 @@ def test_a_model_comes_to_prefer_what_was_chosen(base: Path, tmp_path: Path) -> 
     for step in range(12):
         batch = Batch.of(pairs.batch(step, 8), torch.device("cpu"))
         loss = objective.loss(policy.nats, batch) / len(batch)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
