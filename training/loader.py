@@ -131,6 +131,10 @@ class RowSource(Protocol):
         """Ids of what stands in a row."""
         ...
 
+    def groups(self, numbers: Iterable[int]) -> dict[str, int]:
+        """How many of these rows are of each source, or of all together."""
+        ...
+
 
 class Ahead:
     """A loader whose next batches are made in a thread while the last one is used.

@@ -107,6 +107,10 @@ class Pairs:
         """Name of the pair in a row."""
         return (f"{self._pair(number).name}:0",)
 
+    def groups(self, numbers: Iterable[int]) -> dict[str, int]:
+        """All rows are of one source."""
+        return {"pairs": len(list(numbers))}
+
     def _pair(self, number: int) -> Pair:
         lap, place = divmod(number, len(self._pairs))
         if self._lap[0] != lap:

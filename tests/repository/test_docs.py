@@ -21,7 +21,7 @@ HELPS = [
     ["tabwright"],
     *(["tabwright", name] for name in COMMANDS),
     *(["tabwright", "train", verb] for verb in ("data", "run", "export", "holes", "tokenizer")),
-    *(["tabwright", "train", verb] for verb in ("plan", "doctor", "ngram", "merge")),
+    *(["tabwright", "train", verb] for verb in ("plan", "doctor", "ngram", "merge", "adapter")),
     *(["tabwright", "train", verb] for verb in ("card", "flow")),
     *(["tabwright", "train", "data", verb] for verb in ("run", "report", "explain")),
     *(["tabwright", "train", "data", verb] for verb in ("audit", "opt-out")),
