@@ -89,14 +89,14 @@ class Pairs:
                 middle, end = at + len(pair.prompt), at + len(pair.prompt) + len(text)
                 ids_BT[place, at:middle] = pair.prompt
                 ids_BT[place, middle:end] = text
-                if f"{pair.name}:0" not in self._silent:
+                if self._silent.isdisjoint(_names(pair)):
                     targets_BT[place, middle:end] = text
                 documents_BT[place, at:end] = which
                 at = end
         return Rows(
             ids_BT[:, :-1], targets_BT[:, 1:], documents_BT[:, :-1],
             np.zeros((len(numbers), self._context), dtype=bool), tuple(numbers),
-            tuple((f"{pair.name}:0",) for pair in pairs),
+            tuple(map(_names, pairs)),
         )  # fmt: skip
 
     def silence(self, samples: Iterable[str]) -> None:
@@ -104,8 +104,8 @@ class Pairs:
         self._silent = self._silent.union(samples)
 
     def samples(self, number: int) -> tuple[str, ...]:
-        """Name of the pair in a row."""
-        return (f"{self._pair(number).name}:0",)
+        """Names of the two texts in a row."""
+        return _names(self._pair(number))
 
     def groups(self, numbers: Iterable[int]) -> dict[str, int]:
         """All rows are of one source."""
@@ -116,6 +116,10 @@ class Pairs:
         if self._lap[0] != lap:
             self._lap = (lap, shuffled(len(self._pairs), self._seed, _ORDER, lap).tolist())
         return self._pairs[self._lap[1][place]]
+
+
+def _names(pair: Pair) -> tuple[str, str]:
+    return f"{pair.name}:{CHOSEN}", f"{pair.name}:{REJECTED}"
 
 
 def _read(file: Path, tokenizer: Tokenizer, fim: FimFormat, room: int) -> Iterator[Pair]:
