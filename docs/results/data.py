@@ -32,7 +32,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data_measuring import kill_at_random, measured
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from docs.results.data_measuring import kill_at_random, measured
 
 _HERE = Path(__file__).parent
 _PLACES = (

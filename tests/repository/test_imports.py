@@ -98,6 +98,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
     inside = {"triton_python_backend_utils", "tensorrt_llm", "local_llm"}
     # What runs in an environment of its own: the container's packages, what we measure against.
     inside |= {"modelopt", "datatrove", "loguru"}
+    inside |= {"torchao"}  # only of use on a GPU that multiplies in 8 bits; asked for by name there
     owners = packages_distributions()
     own = {*PACKAGES, "docs", "tests", "__future__"} | sys.stdlib_module_names | inside
     found = {name: path for path in python_files() for name in imported(path) if name not in own}
