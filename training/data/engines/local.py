@@ -25,7 +25,7 @@ from training.data.run import Run, planned
 
 _SQL_MEMORY = "600MB"
 # A worker is replaced after this many parts, so that what a parser leaks does not add up.
-_PARTS_PER_WORKER = 64
+_PARTS_PER_WORKER = 8
 
 
 @contextmanager
