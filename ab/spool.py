@@ -55,6 +55,10 @@ class Spool:
                 size += path.stat().st_size
         return size
 
+    def left(self) -> bool:
+        """Whether there are files, be they empty, as a writer leaves one that was killed."""
+        return any(self._folder.glob(f"*{_SUFFIX}"))
+
     def write(self, events: Sequence[Event]) -> None:
         """Put events on the disk.
 

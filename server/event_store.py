@@ -82,7 +82,7 @@ class StoredEvents:
         """Do a part of what is left to do; tell how many events that were."""
         try:
             self._behind = self._behind or open_store(self._address)
-            if self._away or len(self._spool):
+            if self._away or self._spool.left():
                 self._behind.stamp()  # it answers
                 moved = self._spool.empty(self._behind.enqueue)
                 if self._away:
