@@ -95,8 +95,10 @@ def test_a_gateway_that_is_killed_loses_nothing_acknowledged(
     flags = ("--store", str(tmp_path / "ab.sqlite"), "--spool-dir", str(tmp_path / "spool"))
 
     with serve_command(tiny.path, tmp_path, *flags) as served:
+        first = threading.Event()
 
         def kill() -> None:
+            first.wait(60)
             time.sleep(0.7)
             served.process.send_signal(signal.SIGKILL)
 
@@ -111,6 +113,7 @@ def test_a_gateway_that_is_killed_loses_nothing_acknowledged(
                     break
                 assert answer.status_code == 202
                 acknowledged = start + 20
+                first.set()
         killer.join()
     assert acknowledged
     found = {event.id for event in sqlite.events()}
