@@ -129,6 +129,7 @@ def test_the_loss_falls_and_the_held_out_loss_is_reported(run: Path) -> None:
     assert 0 < last["held_out_loss"] < losses[1]
 
 
+@pytest.mark.slow
 def test_two_processes_compute_what_one_does(data: Path, run: Path) -> None:
     _train(data, data / "two", nproc=2)
     one, two = _losses(run), _losses(data / "two")
@@ -136,6 +137,7 @@ def test_two_processes_compute_what_one_does(data: Path, run: Path) -> None:
     assert max(abs(one[step] - two[step]) for step in one) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_resumed_run_repeats_the_uninterrupted_one(data: Path, run: Path) -> None:
     resumed = data / "resumed"
     shutil.copytree(run, resumed)

@@ -124,6 +124,7 @@ def test_the_run_goes_back_and_recovers(rolled_back: Path) -> None:
     assert losses[48] < losses[24]
 
 
+@pytest.mark.slow
 def test_a_chip_that_fails_once_costs_a_step_and_no_sample(data: Path) -> None:
     out = train(data, "nan", "", AT, policy="skip")
     one, other = (lines(out / f"rank-{rank}.jsonl") for rank in (0, 1))
@@ -135,6 +136,7 @@ def test_a_chip_that_fails_once_costs_a_step_and_no_sample(data: Path) -> None:
     assert losses[48] < losses[24]
 
 
+@pytest.mark.slow
 def test_stop_ends_both_ranks(data: Path) -> None:
     out = train(data, "stop", "", AT, policy="stop")
     assert len(lines(out / "spikes.jsonl")) == 1

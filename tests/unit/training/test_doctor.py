@@ -44,6 +44,7 @@ def test_a_wrong_flag_is_named(capsys: pytest.CaptureFixture[str], words: list[s
     assert words[0] in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_ranks_are_measured_under_torchrun(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     line = [sys.executable, "-m", "tabwright", "train", "doctor", "--nproc", "2", "--config",

@@ -77,6 +77,7 @@ def test_a_quantised_export_has_its_price_in_the_manifest(
     assert checkpoint.digest in pbtxt
 
 
+@pytest.mark.slow
 @pytest.mark.needs("container-python")
 def test_a_model_that_loses_too_much_is_not_published(
     wide: Path, prompts: Path, tmp_path: Path
