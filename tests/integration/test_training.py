@@ -16,26 +16,15 @@ import pytest
 from tabwright.artifact import ModelArtifact
 from tabwright.cli import main as tabwright
 from tabwright.errors import CorruptArtifact
+from tests.fakes.tiny_run import TINY_RUN
 from training.checkpoint import latest_checkpoint
 
 pytest.importorskip("torch")
 
 ROOT = Path(__file__).parents[2]
-CONFIG = """
-[model]
-hidden_size = 32
-layers = 2
-heads = 2
-kv_heads = 1
-intermediate_size = 64
-max_positions = 128
-[data]
-context = 128
-batch_rows = 4
-micro_rows = 2
-[optimizer]
-lr = 0.01
-embedding_lr = 0.01
+CONFIG = (
+    TINY_RUN
+    + """
 [schedule]
 steps = 12
 warmup_steps = 2
@@ -48,6 +37,7 @@ threads = 1
 every = 6
 keep = 3
 """
+)
 
 
 def _code(number: int) -> str:

@@ -12,26 +12,15 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.tiny_run import TINY_RUN
 from tests.fakes.tiny_shards import write_tiny_shards
 
 pytest.importorskip("torch")
 
 ROOT = Path(__file__).parents[2]
-CONFIG = """
-[model]
-hidden_size = 32
-layers = 2
-heads = 2
-kv_heads = 1
-intermediate_size = 64
-max_positions = 128
-[data]
-context = 128
-batch_rows = 4
-micro_rows = 2
-[optimizer]
-lr = 0.01
-embedding_lr = 0.01
+CONFIG = (
+    TINY_RUN
+    + """
 [schedule]
 steps = 48
 warmup_steps = 2
@@ -50,6 +39,7 @@ least = 4
 holes = 0
 prompts = []
 """
+)
 BATCH = 4
 AT = 40  # the poisoned step, counted from 1
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ from training.checkpoint import WEIGHTS, check_checkpoint
 from training.data.shards import read_manifest
 from training.export.portable import portable_config
 from training.export.weights import check_weights, tensor_table, write_bf16
+from training.lineage import commit
 
 logger = logging.getLogger(__name__)
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
@@ -91,7 +91,7 @@ def _lineage(checkpoint: Path, data: Path, parameters: int) -> dict[str, Any]:
         "stages": stages,
         "data_splits": manifest["splits"],
         "sources": manifest["sources"],
-        "commit": _commit(),
+        "commit": commit(),
         "packages": {name: version(name) for name in _PACKAGES},
     }
 
@@ -117,15 +117,3 @@ def _stages(checkpoint: Path) -> list[dict[str, Any]]:
             "data_digest": run["data"],
         },
     ]
-
-
-def _commit() -> str | None:
-    """Commit of the code that exports, None outside a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

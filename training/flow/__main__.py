@@ -52,7 +52,7 @@ class TrainFlow(FlowSpec):
         """Say which code this is, and check what can be checked before hours are spent."""
         from training.config import load_config
         from training.data.config import read_config
-        from training.observation.starts import commit
+        from training.lineage import commit
 
         self.folder = str(Path(self.out).resolve())
         self.commit = commit()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime
 import json
 import platform
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tabwright.artifact import file_digest
 from training.data.shards import read_manifest
+from training.lineage import commit
 from training.records import STARTS
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
@@ -38,15 +38,3 @@ def note_start(out: Path, data: Path, facts: dict[str, Any]) -> None:
     }
     with (out / STARTS).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
-
-
-def commit() -> str | None:
-    """Commit of this code, None outside a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
