@@ -96,6 +96,11 @@ class DataSection(_Section):
         default=(), description="JSON lines of conversations, the source `instructions`"
     )
 
+    @property
+    def masked(self) -> bool:
+        """Whether the model is told which ids see each other."""
+        return self.mask_documents or self.prefix_rate > 0
+
     @model_validator(mode="after")
     def _shares(self) -> Self:
         if self.fim_rate + self.ul2_rate + self.prefix_rate > 1:
@@ -202,17 +207,28 @@ class AdapterSection(_Section):
 class ParallelSection(_Section):
     """How the ranks share the work; what `tensor` x `pipeline` leaves over shares the rows.
 
-    `ddp` keeps a whole model on each rank, `fsdp` a share of every parameter.
+    `ddp` keeps a whole model, or stage of the pipeline, on each rank, `fsdp` a share of every
+    parameter.
     """
 
     strategy: Literal["ddp", "fsdp"] = "ddp"
     tensor: int = Field(default=1, gt=0, description="ranks that share each matrix")
+    pipeline: int = Field(default=1, gt=0, description="ranks that the layers lie on")
+    schedule: Literal["1f1b", "interleaved"] = "1f1b"
+    virtual: int = Field(default=2, ge=2, description="stages on a rank, when interleaved")
     recompute: bool = Field(default=False, description="activations again in the backward pass")
+
+    @property
+    def stages(self) -> int:
+        """Pieces that the layers are cut into."""
+        return self.pipeline * (self.virtual if self.schedule == "interleaved" else 1)
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         if self.tensor > 1 and self.strategy == "ddp":
             raise ValueError('tensor above 1 needs strategy = "fsdp"')
+        if self.schedule == "interleaved" and self.pipeline == 1:
+            raise ValueError('schedule = "interleaved" needs pipeline above 1')
         return self
 
 
@@ -260,6 +276,11 @@ class TrainConfig(_Section):
             raise ValueError("preference: set data.mask_documents, a row holds both texts")
         if self.data.batch_rows % self.data.micro_rows:
             raise ValueError("data.micro_rows must divide data.batch_rows")
+        if self.model.layers % self.parallel.stages:
+            raise ValueError(
+                f"parallel.pipeline: its {self.parallel.stages} stages must divide model.layers "
+                f"({self.model.layers})"
+            )
         if self.schedule.warmup_steps >= self.schedule.steps:
             raise ValueError("schedule.warmup_steps must be below schedule.steps")
         return self
@@ -270,16 +291,31 @@ class TrainConfig(_Section):
         Raises:
             ConfigError: they cannot share the work evenly.
         """
-        tensor, rows = self.parallel.tensor, self.data.batch_rows
-        if world % tensor:
-            raise ConfigError(f"parallel.tensor ({tensor}) must divide the world size ({world})")
-        ranks = world // tensor
+        tensor, pipeline, rows = self.parallel.tensor, self.parallel.pipeline, self.data.batch_rows
+        if world % (tensor * pipeline):
+            raise ConfigError(
+                f"parallel.tensor x parallel.pipeline ({tensor} x {pipeline}) must divide the "
+                f"world size ({world})"
+            )
+        ranks = world // (tensor * pipeline)
         if rows % (ranks * self.data.micro_rows):
             raise ConfigError(
                 f"data.batch_rows ({rows}) must be a multiple of the ranks that share rows x "
                 f"data.micro_rows ({ranks} x {self.data.micro_rows})"
             )
+        self._check_pieces(rows // ranks)
         return ranks
+
+    def _check_pieces(self, rows: int) -> None:
+        """Whether the micro-batches of a rank's rows keep all stages busy."""
+        pieces, pipeline = rows // self.data.micro_rows, self.parallel.pipeline
+        interleaved = self.parallel.schedule == "interleaved"
+        if pieces < pipeline or (interleaved and pieces % pipeline):
+            raise ConfigError(
+                f"parallel.pipeline ({pipeline}): {pieces} micro-batches of {self.data.micro_rows} "
+                f"rows are {'no multiple of it' if interleaved else 'fewer'}; set data.micro_rows "
+                f"to another divisor of the {rows} rows that a rank has, or data.batch_rows higher"
+            )
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:

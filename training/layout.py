@@ -1,4 +1,4 @@
-"""Which rank does what: a grid of ranks that share rows and ranks that share matrices."""
+"""Which rank does what: a grid of ranks that hold stages, share rows and share matrices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from training.config import TrainConfig
 
-ROWS, MATRICES = "rows", "matrices"
+STAGES, ROWS, MATRICES = "stages", "rows", "matrices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,22 @@ class Layout:
         """Lay the ranks out.
 
         Raises:
-            ConfigError: the world size does not divide by `parallel.tensor`, or the rows not by the
-                ranks that share them.
+            ConfigError: the world size or the rows do not divide as `[parallel]` wants it.
         """
         row_ranks = config.row_ranks(dist.get_world_size())
-        shape = (row_ranks, config.parallel.tensor)
-        mesh = init_device_mesh(device.type, shape, mesh_dim_names=(ROWS, MATRICES))
+        shape = (config.parallel.pipeline, row_ranks, config.parallel.tensor)
+        mesh = init_device_mesh(device.type, shape, mesh_dim_names=(STAGES, ROWS, MATRICES))
         return cls(mesh, mesh[ROWS].get_local_rank(), row_ranks)
 
     @property
     def tensor(self) -> int:
         """Ranks that share each matrix."""
         return self.mesh[MATRICES].size()
+
+    @property
+    def stages(self) -> dist.ProcessGroup:
+        """The ranks of this one's pipeline, in the order of their stages."""
+        return self.mesh[STAGES].get_group()
 
     def total(self, value: torch.Tensor) -> torch.Tensor:
         """Sum over the ranks that share rows; every rank must call."""

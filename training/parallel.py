@@ -1,16 +1,18 @@
-"""Spread a model over the ranks: shared matrices, recomputed activations, sharded parameters.
+"""Spread a model over the ranks: stages, shared matrices, recomputed activations, shards.
 
-The order matters: a layer's matrices are cut first, what it recomputes lies inside what is
-compiled, and sharding comes last, around all of it. Names of parameters stay what they are, so a
-checkpoint fits any layout. Read `spread`.
+The order matters: what other stages hold goes first, then a layer's matrices are cut, what it
+recomputes lies inside what is compiled, and sharding comes last, around all of it. Names of
+parameters stay what they are, so a checkpoint fits any layout. Read `spread`.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import (
@@ -26,7 +28,9 @@ from torch.utils.checkpoint import checkpoint
 from tabwright.errors import ConfigError
 from training.config import TrainConfig
 from training.layout import MATRICES, ROWS, Layout
+from training.pipeline import Pipeline
 from training.scoring import Scored
+from training.stages import Passed, cut
 
 # Matrices of a layer by what they do: those that a rank holds rows of, and those it holds columns
 # of and whose results are summed.
@@ -44,26 +48,42 @@ def spread(scored: Scored, layout: Layout, config: TrainConfig) -> Any:
     Raises:
         ConfigError: the matrices cannot be shared evenly, or the GPU has no fp8.
     """
-    layers = scored.model.model.layers
+    model, parallel = scored.model, config.parallel
     if config.run.precision == "fp8":
-        _to_fp8(scored.model)
+        _to_fp8(model)
+    parts = [scored] if parallel.pipeline == 1 else _stages(model, layout, config)
+    layers = [layer for layer in model.model.layers if not isinstance(layer, Passed)]
     if layout.tensor > 1:
-        _share_matrices(scored.model, layout)
-    if config.parallel.recompute:
+        _share_matrices(model, layers, layout)
+    if parallel.recompute:
         for layer in layers:
             layer.forward = functools.partial(checkpoint, layer.forward, use_reentrant=False)
-    if config.parallel.strategy == "fsdp":
-        if config.run.compile:
-            for layer in layers:
-                layer.compile()
-        return _shard(scored, layout, bf16=config.run.precision != "fp32")
+    if config.run.compile and (parallel.strategy == "fsdp" or parallel.pipeline > 1):
+        for layer in layers:
+            layer.compile()
+    if parallel.strategy == "fsdp":
+        _shard([*layers, *parts], layout, bf16=config.run.precision != "fp32")
+    if parallel.pipeline > 1:
+        return Pipeline(model, parts, layout, config)
+    if parallel.strategy == "fsdp":
+        return scored
     replica: Any = scored
     if layout.row_ranks > 1:
         replica = DistributedDataParallel(scored, broadcast_buffers=False)
     return torch.compile(replica) if config.run.compile else replica
 
 
-def _share_matrices(model: Any, layout: Layout) -> None:
+def _stages(model: Any, layout: Layout, config: TrainConfig) -> list[Scored]:
+    """Those of this rank; `model` keeps what they hold."""
+    parallel = config.parallel
+    own = range(dist.get_rank(layout.stages), parallel.stages, parallel.pipeline)
+    return [
+        Scored(part, config.run.precision, last=number == parallel.stages - 1)
+        for number, part in zip(own, cut(model, own, parallel.stages), strict=True)
+    ]
+
+
+def _share_matrices(model: Any, layers: Sequence[Any], layout: Layout) -> None:
     config, ranks = model.config, layout.tensor
     for key in ("num_attention_heads", "num_key_value_heads", "intermediate_size"):
         if getattr(config, key) % ranks:
@@ -71,7 +91,7 @@ def _share_matrices(model: Any, layout: Layout) -> None:
                 f"parallel.tensor ({ranks}) must divide {key} ({getattr(config, key)})"
             )
     mesh = layout.mesh[MATRICES]
-    for layer in model.model.layers:
+    for layer in layers:
         names = {name for name, _ in layer.named_modules()}
         plan: dict[str, ParallelStyle] = {
             **{name: ColwiseParallel() for name in _CUT_ROWS if name in names},
@@ -83,8 +103,9 @@ def _share_matrices(model: Any, layout: Layout) -> None:
         "model.embed_tokens": RowwiseParallel(input_layouts=Replicate()),
         "lm_head": ColwiseParallel(output_layouts=Replicate()),
     }
-    parallelize_module(model, mesh, vocabulary)
-    if config.tie_word_embeddings:
+    held = {name for name, part in model.named_modules() if not isinstance(part, Passed)}
+    parallelize_module(model, mesh, {name: vocabulary[name] for name in held & vocabulary.keys()})
+    if config.tie_word_embeddings and "lm_head" in held:
         model.lm_head.weight = model.model.embed_tokens.weight
 
 
@@ -95,17 +116,15 @@ class _PerHead(SequenceParallel):
         super().__init__(sequence_dim=sequence_dim, use_local_output=True)
 
 
-def _shard(scored: Scored, layout: Layout, *, bf16: bool) -> Scored:
+def _shard(parts: Sequence[Any], layout: Layout, *, bf16: bool) -> None:
+    """Share the parameters of each part that no part before it has."""
     policy = (
         MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         if bf16
         else MixedPrecisionPolicy()
     )
-    mesh = layout.mesh[ROWS]
-    for layer in scored.model.model.layers:
-        fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(scored, mesh=mesh, mp_policy=policy)
-    return scored
+    for part in parts:
+        fully_shard(part, mesh=layout.mesh[ROWS], mp_policy=policy)
 
 
 def _to_fp8(model: Any) -> None:

@@ -22,6 +22,7 @@ from training.consumed import Consumed
 from training.data.shards import HELD_OUT, TRAIN, read_manifest
 from training.distributed import own_device
 from training.family import bind_family
+from training.gradients import Held, held
 from training.layout import Layout
 from training.loader import Ahead, RowSource
 from training.model import build_model
@@ -41,7 +42,10 @@ from training.watchdog import Watchdog
 
 @dataclass(slots=True)
 class Run:
-    """Everything one rank holds. `step` counts finished optimizer steps."""
+    """Everything one rank holds. `step` counts finished optimizer steps.
+
+    size: parameters of all ranks together, each counted once.
+    """
 
     config: TrainConfig
     fim: FimFormat
@@ -50,7 +54,9 @@ class Run:
     training: Ahead
     held_out: RowSource
     model: Any
+    size: int
     scored: Any
+    parameters: Held
     optimizer: Optimizer
     average: Average | None
     objective: Objective
@@ -85,6 +91,7 @@ class Run:
         if init_from is not None and (lasting or not resumed):
             load_weights(model, init_from / "model")
         objective = _objective(config, model, device, init_from)
+        size = sum(parameter.numel() for parameter in model.parameters())
         scored = spread(Scored(model.to(device), config.run.precision), layout, config)
         decay = config.checkpoint.average
         run = cls(
@@ -95,7 +102,9 @@ class Run:
             training=Ahead(open_rows(config, data, TRAIN)),
             held_out=open_rows(config, data, HELD_OUT),
             model=model,
+            size=size,
             scored=scored,
+            parameters=held(model),
             optimizer=Optimizer(model.named_parameters(), config.optimizer),
             average=Average(model.named_parameters(), decay) if decay else None,
             objective=objective,
@@ -163,8 +172,7 @@ class Run:
 
 
 def _nats(scored: Any, config: TrainConfig, batch: Batch) -> torch.Tensor:
-    masked = config.data.mask_documents or config.data.prefix_rate > 0
-    seen = (batch.documents_BT, batch.prefixes_BT) if masked else ()
+    seen = (batch.documents_BT, batch.prefixes_BT) if config.data.masked else ()
     nats: torch.Tensor = scored(batch.inputs_BT, batch.targets_BT, *seen)
     return nats.view_as(batch.targets_BT)
 

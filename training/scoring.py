@@ -17,38 +17,43 @@ _CHUNK = 128  # rows of logits that a core's cache holds in fp32
 class Scored(torch.nn.Module):
     """A causal model with its cross-entropy; what is replicated, sharded and compiled is this."""
 
-    def __init__(self, model: Any, precision: str) -> None:
-        """Wrap `model`; its parameters stay where they are."""
+    def __init__(self, model: Any, precision: str, *, last: bool = True) -> None:
+        """Wrap `model`; its parameters stay where they are. last: whether the head is here."""
         super().__init__()
         self.model = model
-        self._autocast = precision != "fp32"
+        self._autocast, self._last = precision != "fp32", last
 
     def forward(
         self,
-        inputs_BT: torch.Tensor,
+        inputs: torch.Tensor,
         targets_BT: torch.Tensor,
         documents_BT: torch.Tensor | None = None,
         prefixes_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Nats of each target, 0 where it is ignored, row after row in one dimension.
 
-        With `documents_BT`, the examples of a row do not see each other.
+        With `documents_BT`, the examples of a row do not see each other. inputs: ids; the stages of
+        a pipeline take the states that the one before returns, and all but the last return states.
         """
-        seen: dict[str, torch.Tensor] = {}
+        key = "inputs_embeds" if inputs.is_floating_point() else "input_ids"
+        given: dict[str, torch.Tensor] = {key: inputs}
         if documents_BT is not None:
-            seen["attention_mask"] = visible(documents_BT, prefixes_BT)
-            seen["position_ids"] = positions(documents_BT)
+            given["attention_mask"] = visible(documents_BT, prefixes_BT)
+            given["position_ids"] = positions(documents_BT)
         targets_N = targets_BT.flatten()
-        with torch.autocast(inputs_BT.device.type, torch.bfloat16, enabled=self._autocast):
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._autocast):
+            if not self._last:
+                states_BTD: torch.Tensor = self.model.model(**given).last_hidden_state
+                return states_BTD.contiguous()
             if self._head_is_plain():
-                hidden_BTD = self.model.model(input_ids=inputs_BT, **seen).last_hidden_state
+                hidden_BTD = self.model.model(**given).last_hidden_state
                 hidden_ND, head_VD = hidden_BTD.flatten(0, 1), self.model.lm_head.weight
                 kind = torch.bfloat16 if self._autocast else hidden_ND.dtype
                 nats: torch.Tensor = HeadNats.apply(  # type: ignore[no-untyped-call]
                     hidden_ND, head_VD, targets_N, kind
                 )
                 return nats
-            logits_BTV = self.model(input_ids=inputs_BT, **seen).logits
+            logits_BTV = self.model(**given).logits
         return F.cross_entropy(
             logits_BTV.flatten(0, 1).float(), targets_N, ignore_index=IGNORE, reduction="none"
         )

@@ -17,6 +17,7 @@ from torch.distributed.fsdp import FSDPModule
 from training.batch import Batch
 from training.gradients import clip
 from training.optimizer import rate_share
+from training.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -75,7 +76,7 @@ def advance(run: Run) -> dict[str, float]:
     counted = layout.total(run.objective.weight(batch)).clamp(min=1)
     loss_sum = _gradients(run, batch, counted)
     run.watchdog.does("updating")
-    norm = clip(run.model.parameters(), config.optimizer.clip_norm, layout)
+    norm = clip(run.parameters, config.optimizer.clip_norm, layout)
     loss, norm = layout.agreed(torch.stack([layout.total(loss_sum) / counted, norm])).tolist()
     share = rate_share(run.step, config.schedule) * run.guard.rate
     numbers = range(run.step * size, (run.step + 1) * size)
@@ -93,6 +94,11 @@ def advance(run: Run) -> dict[str, float]:
 
 def _gradients(run: Run, batch: Batch, counted: torch.Tensor) -> torch.Tensor:
     """Add up the gradients of all micro-batches; returns this rank's sum of the loss."""
+    # The ranks' gradients are averaged; the batch's mean is over all its tokens.
+    scale = run.layout.row_ranks / counted
+    if isinstance(run.scored, Pipeline):
+        run.watchdog.does("the pipeline")
+        return run.scored.backward(batch, run.objective, scale)
     loss_sum = torch.zeros((), device=run.device)
     sharded = isinstance(run.scored, FSDPModule)
     pieces = math.ceil(len(batch) / run.config.data.micro_rows)
@@ -102,8 +108,7 @@ def _gradients(run: Run, batch: Batch, counted: torch.Tensor) -> torch.Tensor:
             with contextlib.nullcontext() if sharded else run.pace.own():
                 loss = run.objective.loss(run.nats, micro)
             run.watchdog.does("backward")
-            # The ranks' gradients are averaged; the batch's mean is over all its tokens.
-            torch.autograd.backward(loss * (run.layout.row_ranks / counted))
+            torch.autograd.backward(loss * scale)
         loss_sum += loss.detach()
     return loss_sum
 

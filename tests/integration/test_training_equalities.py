@@ -5,19 +5,16 @@ The table of equalities of docs/training.md, in fp32. Every run is of 50 steps o
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.fakes.training_worlds import Losses, Worlds, apart
+
 pytest.importorskip("torch")
 
-ROOT = Path(__file__).parents[2]
 STEPS = 50
 CONFIG = f"""
 [model]
@@ -48,7 +45,6 @@ threads = 1
 every = 25
 keep = 3
 """
-Losses = dict[int, float]
 
 
 def _code(number: int) -> str:
@@ -82,42 +78,13 @@ Train = Callable[..., dict[str, Losses]]
 
 
 @pytest.fixture(scope="module")
-def train(root: Path) -> Train:
-    """Runs by name, each (world, *overrides); returns the losses of each by step."""
-
-    def run(**runs: tuple[int | str, ...]) -> dict[str, Losses]:
-        rows = [
-            {"world": world, "config": str(root / "config.toml"), "set": sets,
-             "data": str(root / "data" / "shards"), "out": str(root / name)}
-            for name, (world, *sets) in runs.items()
-        ]  # fmt: skip
-        (root / "runs.json").write_text(json.dumps(rows))
-        line = [sys.executable, "-m", "tests.integration.training_worlds", str(root / "runs.json")]
-        done = subprocess.run(
-            line, cwd=ROOT, capture_output=True, text=True, timeout=900,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-        return {name: _losses(root / name) for name in runs}
-
-    return run
+def worlds(root: Path) -> Worlds:
+    return Worlds(root, root / "data" / "shards")
 
 
-def _losses(out: Path) -> Losses:
-    rows = [json.loads(row) for row in (out / "metrics.jsonl").read_text().splitlines()]
-    return {row["step"]: row["loss"] for row in rows}
-
-
-def _consumed(out: Path) -> str:
-    """What the run's last checkpoint says of the samples it has read."""
-    manifest = out / "checkpoints" / f"step-{STEPS:08d}" / "manifest.json"
-    return str(json.loads(manifest.read_text())["memory"]["consumed"])
-
-
-def _apart(one: Losses, other: Losses) -> float:
-    assert other
-    assert other.keys() <= one.keys()
-    return max(abs(one[step] - other[step]) for step in other)
+@pytest.fixture(scope="module")
+def train(worlds: Worlds) -> Train:
+    return worlds.train
 
 
 @pytest.fixture(scope="module")
@@ -141,25 +108,25 @@ TENSOR = ("parallel.strategy=fsdp", "parallel.tensor=2")
 
 
 def test_two_ranks_compute_what_one_does_and_so_do_their_shards(
-    train: Train, alone: Losses, root: Path
+    train: Train, alone: Losses, worlds: Worlds
 ) -> None:
     losses = train(two=(2,), fsdp=(2, FSDP))
-    assert {name: _apart(alone, found) <= 1e-5 for name, found in losses.items()} == {
+    assert {name: apart(alone, found) <= 1e-5 for name, found in losses.items()} == {
         "two": True, "fsdp": True,
     }  # fmt: skip
-    assert len({_consumed(root / name) for name in ("alone", "two", "fsdp")}) == 1
+    assert len({worlds.consumed(name, STEPS) for name in ("alone", "two", "fsdp")}) == 1
 
 
 def test_a_resumed_run_ends_with_the_same_bytes_and_on_other_ranks_with_the_same_loss(
-    train: Train, alone: Losses, root: Path
+    train: Train, alone: Losses, root: Path, worlds: Worlds
 ) -> None:
     for name in ("again", "elsewhere"):
         _continue(root, name)
     losses = train(again=(1,), elsewhere=(2, FSDP))
     assert list(losses["again"]) == list(range(STEPS // 2 + 1, STEPS + 1))
-    assert _apart(alone, losses["again"]) == 0
-    assert _apart(alone, losses["elsewhere"]) <= 1e-5
-    assert len({_consumed(root / name) for name in ("alone", "again", "elsewhere")}) == 1
+    assert apart(alone, losses["again"]) == 0
+    assert apart(alone, losses["elsewhere"]) <= 1e-5
+    assert len({worlds.consumed(name, STEPS) for name in ("alone", "again", "elsewhere")}) == 1
     last = Path("checkpoints") / f"step-{STEPS:08d}" / "model" / "model.safetensors"
     assert (root / "again" / last).read_bytes() == (root / "alone" / last).read_bytes()
 
@@ -195,7 +162,7 @@ def test_four_ranks_and_shared_matrices_compute_what_one_does(train: Train, alon
         four_shards=(4, FSDP),
         four_tensor=(4, *TENSOR, "parallel.recompute=true"),
     )
-    assert all(_apart(alone, found) <= 1e-5 for found in losses.values())
+    assert all(apart(alone, found) <= 1e-5 for found in losses.values())
 
 
 @pytest.mark.slow
@@ -207,17 +174,17 @@ def test_every_architecture_is_the_same_on_shared_matrices(
     shape = (f"model.architecture={architecture}", f"model.tie_embeddings={tied}")
     name = f"{architecture}_{tied}"
     losses = train(**{name: (1, *shape), f"{name}_tensor": (4, *shape, *TENSOR)})
-    assert _apart(losses[name], losses[f"{name}_tensor"]) <= 1e-5
+    assert apart(losses[name], losses[f"{name}_tensor"]) <= 1e-5
 
 
 @pytest.mark.slow
 def test_muon_moves_shared_matrices_as_it_moves_whole_ones(train: Train) -> None:
     muon = ("optimizer.name=muon", "schedule.steps=12")
     losses = train(muon=(1, *muon), muon_tensor=(4, *muon, *TENSOR))
-    assert _apart(losses["muon"], losses["muon_tensor"]) <= 1e-3  # it computes in bf16
+    assert apart(losses["muon"], losses["muon_tensor"]) <= 1e-3  # it computes in bf16
 
 
 @pytest.mark.slow
 def test_a_compiled_run_computes_what_a_plain_one_does(train: Train, alone: Losses) -> None:
     losses = train(compiled=(1, "run.compile=true"), compiled_shards=(2, FSDP, "run.compile=true"))
-    assert all(_apart(alone, found) <= 1e-4 for found in losses.values())
+    assert all(apart(alone, found) <= 1e-4 for found in losses.values())

@@ -98,7 +98,7 @@ class Observer:
             "step": run.step,
             "ranks": dist.get_world_size(),
             "device": run.device.type,
-            "parameters": sum(p.numel() for p in run.model.parameters()),
+            "parameters": run.size,
             "flops_per_token": self._flops,
             "mfu_formula": FORMULA,
             "peak_tflops": self._peak.tflops,
@@ -122,12 +122,11 @@ def observed(run: Run, data: Path, out: Path) -> Iterator[Observer]:
 def _flops(run: Run) -> int:
     """FLOPs of a token, from the model itself: biases and norms included."""
     config = run.model.config
-    parameters = sum(parameter.numel() for parameter in run.model.parameters())
     table = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
     heads = config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     context = run.config.data.context
-    return flops_per_token(parameters - table, config.num_hidden_layers, heads * size, context)
+    return flops_per_token(run.size - table, config.num_hidden_layers, heads * size, context)
 
 
 def _bar(run: Run, stack: ExitStack) -> Any:

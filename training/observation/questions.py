@@ -20,6 +20,7 @@ from training.batch import Batch
 from training.config import TrackingSection
 from training.data.shards import HELD_OUT, open_shards
 from training.holes import Hole, cut_holes
+from training.stages import Passed
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -125,8 +126,10 @@ class Questions:
 
 
 def _shared(model: Any) -> bool:
-    """Whether parameters are shared among ranks; then only a whole pass brings them together."""
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+    """Whether other ranks hold a part of it; then only a whole pass brings the parts together."""
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters()) or any(
+        isinstance(part, Passed) for part in model.modules()
+    )
 
 
 def _add(

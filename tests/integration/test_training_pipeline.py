@@ -1,0 +1,164 @@
+"""Do the stages of a pipeline compute what one rank does? In fp32, 50 steps on the same data."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.fakes.tiny_shards import write_tiny_shards
+from tests.fakes.training_worlds import Losses, Worlds, apart
+
+pytest.importorskip("torch")
+
+STEPS = 50
+CONFIG = f"""
+[model]
+hidden_size = 32
+layers = 4
+heads = 4
+kv_heads = 2
+intermediate_size = 64
+max_positions = 64
+[data]
+context = 64
+batch_rows = 8
+micro_rows = 1
+[optimizer]
+name = "adamw"
+lr = 0.003
+embedding_lr = 0.003
+[schedule]
+steps = {STEPS}
+warmup_steps = 5
+[run]
+precision = "fp32"
+deterministic = true
+eval_every = 25
+eval_rows = 6
+threads = 1
+[checkpoint]
+every = 25
+keep = 3
+"""
+TWO = "parallel.pipeline=2"
+INTERLEAVED = (TWO, "parallel.schedule=interleaved")
+FSDP = "parallel.strategy=fsdp"
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Worlds:
+    root = tmp_path_factory.mktemp("pipeline")
+    (root / "config.toml").write_text(CONFIG)
+    return Worlds(root, write_tiny_shards(root / "shards"))
+
+
+@pytest.fixture(scope="module")
+def alone(worlds: Worlds) -> Losses:
+    """The run that others are compared with: one rank."""
+    losses = worlds.train(alone=(1,))["alone"]
+    assert losses[STEPS] < losses[1] - 0.5
+    return losses
+
+
+def _held_out(worlds: Worlds, name: str) -> list[float]:
+    return [row["held_out_loss"] for row in worlds.metrics(name) if "held_out_loss" in row]
+
+
+def test_both_schedules_compute_what_one_rank_does(worlds: Worlds, alone: Losses) -> None:
+    losses = worlds.train(plain=(2, TWO), interleaved=(2, *INTERLEAVED))
+    assert {name: apart(alone, found) <= 1e-5 for name, found in losses.items()} == {
+        "plain": True, "interleaved": True,
+    }  # fmt: skip
+    names = ("alone", *losses)
+    assert len({worlds.consumed(name, STEPS) for name in names}) == 1
+    for name in losses:
+        assert list(losses[name]) == list(range(1, STEPS + 1))
+        assert _held_out(worlds, name) == pytest.approx(_held_out(worlds, "alone"), abs=1e-5)
+
+
+def test_a_checkpoint_of_stages_is_one_models(worlds: Worlds, alone: Losses) -> None:
+    """Its folder has the tensors of one rank's, and one rank goes on from it."""
+    from safetensors.torch import load_file
+
+    assert alone
+    if not (worlds.root / "plain").exists():
+        worlds.train(plain=(2, TWO))
+    one, other = (
+        load_file(worlds.checkpoint(name, STEPS) / "model" / "model.safetensors")
+        for name in ("alone", "plain")
+    )
+    assert one.keys() == other.keys()
+    assert "lm_head.weight" not in one  # the table is tied
+    assert max(float((one[name] - other[name]).abs().max()) for name in one) <= 1e-4
+
+
+def _continue(worlds: Worlds, name: str, new: str) -> None:
+    """A copy of a run as it was at its first checkpoint."""
+    shutil.copytree(worlds.root / name, worlds.root / new)
+    shutil.rmtree(worlds.checkpoint(new, STEPS))
+    (worlds.root / new / "metrics.jsonl").unlink()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_as_stages_and_back(worlds: Worlds, alone: Losses) -> None:
+    average = "checkpoint.average=0.9"
+    worlds.train(averaged=(1, average), staged=(2, *INTERLEAVED, average))
+    _continue(worlds, "averaged", "to_stages")
+    _continue(worlds, "staged", "to_one")
+    _continue(worlds, "staged", "to_shards")
+    losses = worlds.train(
+        to_stages=(2, TWO, average), to_one=(1, average), to_shards=(2, FSDP, average)
+    )
+    for name, found in losses.items():
+        assert list(found) == list(range(STEPS // 2 + 1, STEPS + 1))
+        assert apart(alone, found) <= 1e-5, name
+    names = ("averaged", "staged", *losses)
+    assert len({worlds.consumed(name, STEPS) for name in names}) == 1
+    from safetensors.torch import load_file
+
+    weights = [
+        load_file(worlds.checkpoint(name, STEPS) / "average" / "model.safetensors")
+        for name in names
+    ]
+    for other in weights[1:]:
+        assert max(float((weights[0][name] - other[name]).abs().max()) for name in other) <= 1e-4
+
+
+@pytest.mark.slow
+def test_stages_share_rows_and_matrices_with_other_ranks(worlds: Worlds, alone: Losses) -> None:
+    tensor = (FSDP, "parallel.tensor=2")
+    losses = worlds.train(
+        four=(4, "parallel.pipeline=4"),
+        copies=(4, TWO),
+        copies_interleaved=(4, *INTERLEAVED),
+        shards=(4, TWO, FSDP),
+        shards_interleaved=(4, *INTERLEAVED, FSDP),
+        matrices=(4, TWO, *tensor, "parallel.recompute=true"),
+    )
+    assert {name: apart(alone, found) <= 1e-5 for name, found in losses.items()} == dict.fromkeys(
+        losses, True
+    )
+    assert len({worlds.consumed(name, STEPS) for name in ("alone", *losses)}) == 1
+    for name in losses:
+        assert _held_out(worlds, name) == pytest.approx(_held_out(worlds, "alone"), abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "starcoder2"])
+@pytest.mark.parametrize("tied", ["true", "false"])
+def test_every_architecture_is_the_same_in_stages(
+    worlds: Worlds, architecture: str, tied: str
+) -> None:
+    shape = (f"model.architecture={architecture}", f"model.tie_embeddings={tied}",
+             "data.mask_documents=true", "data.prefix_rate=0.3", "schedule.steps=20")  # fmt: skip
+    one, other = f"{architecture}_{tied}", f"{architecture}_{tied}_stages"
+    losses = worlds.train(**{one: (1, *shape), other: (2, *shape, *INTERLEAVED)})
+    assert apart(losses[one], losses[other]) <= 1e-5
+
+
+@pytest.mark.slow
+def test_muon_moves_the_matrices_of_stages(worlds: Worlds) -> None:
+    muon = ("optimizer.name=muon", "schedule.steps=12")
+    losses = worlds.train(muon=(1, *muon), muon_stages=(2, *muon, TWO))
+    assert apart(losses["muon"], losses["muon_stages"]) <= 1e-3  # it computes in bf16
