@@ -29,12 +29,13 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one GPU computes at a time, and how."""
+    """What one GPU computes at a time, and how; of a step all compute `batch_rows`, if known."""
 
     micro_rows: int
     context: int
     precision: Precision = "bf16"
     optimizer: Literal["adamw", "muon"] = "adamw"
+    batch_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class Pipeline:
         ids_BT = torch.empty(size, config.data.context, dtype=torch.int64, device="meta")
         states_BTD = self._states(ids_BT, "meta").requires_grad_()
         nats_N = torch.empty(ids_BT.numel(), device="meta", requires_grad=True)
-        stages = []
+        stages: list[Any] = []
         for place, stage in enumerate(self._stages):
             number = place * self._ranks + self._rank
             given = ids_BT if number == 0 else states_BTD

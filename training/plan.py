@@ -7,6 +7,8 @@ needed. Read `make_plan`.
               (Narayanan et al. 2021, arXiv 2104.04473), with attention's share where the shape is
               known; X is what a GPU computes in a second, repeated work included
     Young   = sqrt(2 d M), with d seconds a checkpoint, M seconds between failures
+    bubble  = (p - 1) / (v m + p - 1): the share of a step in which a rank of a pipeline of p waits,
+              with m micro-batches and v stages on a rank (Narayanan et al. 2021, section 2.2)
     Daly    = Young x (1 + sqrt(d/2M)/3 + d/18M) - d where d < 2 M, else M
               (doi 10.1016/j.future.2004.11.016)
 """
@@ -60,12 +62,18 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """One way to spread the model, and what it takes."""
+    """One way to spread the model, and what it takes.
+
+    bubble: of a pipeline with one stage on a rank (1F1B) and with two (interleaved); None where
+    there is no pipeline or the micro-batches or layers are not enough for it.
+    """
 
     spread: Spread
     memory: Memory
     fits: bool
     fits_recomputed: bool
+    bubble: float | None
+    bubble_interleaved: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +215,24 @@ def _fit(shape: Shape, spread: Spread, work: Work, memory_gb: float) -> Fit:
         needed,
         fits=needed.total(recompute=False) <= room,
         fits_recomputed=needed.total(recompute=True) <= room,
+        bubble=_bubble(shape, spread, work, virtual=1),
+        bubble_interleaved=_bubble(shape, spread, work, virtual=2),
     )
+
+
+def bubble_share(pipeline: int, pieces: int, virtual: int = 1) -> float:
+    """Share of a step in which a rank waits for the others' stages."""
+    return (pipeline - 1) / (virtual * pieces + pipeline - 1)
+
+
+def _bubble(shape: Shape, spread: Spread, work: Work, *, virtual: int) -> float | None:
+    """The bubble, where the trainer would take so many stages."""
+    pieces = work.batch_rows // (spread.copies * work.micro_rows)
+    even = shape.layers % (spread.pipeline * virtual) == 0
+    enough = pieces >= spread.pipeline and (virtual == 1 or pieces % spread.pipeline == 0)
+    if spread.pipeline == 1 or not (even and enough):
+        return None
+    return bubble_share(spread.pipeline, pieces, virtual)
 
 
 def _checkpoints(model: Model, cluster: Cluster, work: Work, seconds: float) -> Checkpoints:

@@ -19,6 +19,7 @@ from training.plan import (
     GPU_HOURS_TO_FAILURE,
     KEPT_FREE,
     Cluster,
+    Fit,
     Model,
     Plan,
     make_plan,
@@ -191,7 +192,8 @@ def work_of(config: TrainConfig | None) -> Work:
         return Work(micro_rows=1, context=0)
     # fp8 is how products are computed; what is kept is bf16.
     kept: Literal["bf16", "fp32"] = "fp32" if config.run.precision == "fp32" else "bf16"
-    return Work(config.data.micro_rows, config.data.context, kept, config.optimizer.name)
+    data = config.data
+    return Work(data.micro_rows, data.context, kept, config.optimizer.name, data.batch_rows)
 
 
 def _lines(
@@ -236,7 +238,8 @@ def _table(plan: Plan, rate: _Rate, work: Work, gpus: int) -> Iterator[str]:
     )
     yield (
         f"{'strategy':<16} {'weights':>8} {'gradients':>9} {'optimizer':>9} {'working':>8} "
-        f"{'activations':>11} {'total':>9} {'fits':>4}  {'recomputed':>10} {'fits':>4}"
+        f"{'activations':>11} {'total':>9} {'fits':>4}  {'recomputed':>10} {'fits':>4} "
+        f"{'bubble':>7}"
     )
     for fit in plan.fits:
         part = fit.memory
@@ -249,8 +252,28 @@ def _table(plan: Plan, rate: _Rate, work: Work, gpus: int) -> Iterator[str]:
         ]  # fmt: skip
         yield (
             f"{fit.spread.name:<16} {' '.join(sizes)} {_yes(fit.fits):>4}  "
-            f"{part.total(recompute=True) / 1e9:>10,.2f} {_yes(fit.fits_recomputed):>4}"
+            f"{part.total(recompute=True) / 1e9:>10,.2f} {_yes(fit.fits_recomputed):>4} "
+            f"{_bubble(fit):>7}"
         )
+    yield from _about_bubbles(plan)
+
+
+def _bubble(fit: Fit) -> str:
+    return "-" if fit.bubble is None else f"{fit.bubble:.1%}"
+
+
+def _about_bubbles(plan: Plan) -> Iterator[str]:
+    """What the last column says, where there is a pipeline."""
+    pipelines = [fit for fit in plan.fits if fit.spread.pipeline > 1]
+    if pipelines:
+        yield (
+            "bubble: the share of a step in which a rank of a pipeline waits (1F1B); -: there are "
+            "fewer micro-batches than stages"
+        )
+    for fit in pipelines:
+        if fit.bubble_interleaved is not None:
+            name = fit.spread.name
+            yield f"interleaved, two stages on a rank: {name} waits {fit.bubble_interleaved:.1%}"
 
 
 def _yes(value: bool) -> str:

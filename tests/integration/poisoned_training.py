@@ -1,8 +1,8 @@
-"""Train on two ranks, forks of this process, the second of which is fed poison.
+"""Train on two ranks, forks of this process, some of whose rows are poison.
 
 `python -m tests.integration.poisoned_training OUT ROWS NAN -- TRAINER OPTIONS`: rows numbered ROWS
-(comma separated) hold random ids; the step NAN (0: none) has no number for a loss, once. Every rank
-notes what its guard said in OUT/rank-N.jsonl.
+(comma separated) hold random ids; the second rank's micro-batch NAN (0: none) has no number for a
+loss, once. Every rank notes what its guard said in OUT/rank-N.jsonl.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def main() -> int:
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
                        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # fmt: skip
         note_verdicts(out / f"rank-{rank}.jsonl")
+        poison_rows(poisoned)
         if rank == 1:
-            poison_rows(poisoned)
             poison_loss(nan)
         os._exit(training.train.main(sys.argv[5:]))
     return max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in ranks)
@@ -79,15 +79,15 @@ def poison_rows(chosen: set[int]) -> None:
     Loader.rows = poisoned  # type: ignore[method-assign]
 
 
-def poison_loss(step: int) -> None:
-    """Let the loss of one step be no number, as a faulty chip does."""
+def poison_loss(chosen: int) -> None:
+    """Let the loss of one micro-batch be no number, as a faulty chip does."""
     loss_of, calls = NextToken.loss, 0
 
     def poisoned(self: NextToken, nats: Nats, batch: Batch) -> torch.Tensor:
         nonlocal calls
         loss = loss_of(self, nats, batch)
         calls += torch.is_grad_enabled()
-        return loss * float("nan") if calls == step and torch.is_grad_enabled() else loss
+        return loss * float("nan") if calls == chosen and torch.is_grad_enabled() else loss
 
     NextToken.loss = poisoned  # type: ignore[method-assign]
 

@@ -15,7 +15,8 @@ from typing import IO
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.integration.test_training_equalities import ROOT, root
+from tests.fakes.training_worlds import ROOT
+from tests.integration.test_training_equalities import root
 
 pytest.importorskip("torch")
 

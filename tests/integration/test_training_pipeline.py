@@ -50,7 +50,7 @@ FSDP = "parallel.strategy=fsdp"
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Worlds:
     root = tmp_path_factory.mktemp("pipeline")
     (root / "config.toml").write_text(CONFIG)
-    return Worlds(root, write_tiny_shards(root / "shards"))
+    return Worlds(root, write_tiny_shards(root / "data"))
 
 
 @pytest.fixture(scope="module")

@@ -51,10 +51,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_shards(root / "shards").parent
 
 
-def train(data: Path, name: str, rows: str, nan: int, **spikes: str) -> Path:
+def train(data: Path, name: str, rows: str, nan: int, *more: str, **spikes: str) -> Path:
     out = data / name
     out.mkdir()
-    sets = [word for key, value in spikes.items() for word in ("--set", f"spikes.{key}={value}")]
+    values = (*more, *(f"spikes.{key}={value}" for key, value in spikes.items()))
+    sets = [word for value in values for word in ("--set", value)]
     options = ["--config", str(data / "tiny.toml"), "--data", str(data / "shards")]
     options += ["--out", str(out), *sets]
     process = subprocess.Popen(
@@ -131,3 +132,22 @@ def test_stop_ends_both_ranks(data: Path) -> None:
     out = train(data, "stop", "", AT, policy="stop")
     assert len(lines(out / "spikes.jsonl")) == 1
     assert max(last_losses(out)) == AT - 1
+
+
+@pytest.mark.slow
+def test_the_stages_of_a_pipeline_act_together(data: Path) -> None:
+    """Of poison that all stages read, and of a loss that the last one alone sees go wrong."""
+    rows = ",".join(map(str, range((AT - 1) * BATCH, (AT - 1) * BATCH + 2)))
+    stages = ("parallel.pipeline=2", "data.micro_rows=1")
+    nan = (AT - 10) * BATCH  # the last row of that step
+    out = train(data, "stages", rows, nan, *stages, policy="rollback", rollback_steps="6")
+    one, other = (lines(out / f"rank-{rank}.jsonl") for rank in (0, 1))
+    assert one == other
+    assert [step for step, accepted, _ in one if not accepted] == [AT - 10, AT]
+    chip, poison = lines(out / "spikes.jsonl")
+    assert (chip["loss"], chip["again"], chip["samples"]) == (None, False, [])
+    assert poison["again"]
+    assert poison["rows"] == [(AT - 1) * BATCH, (AT - 1) * BATCH + 1]
+    assert all(sample["path"].startswith("src/shapes_") for sample in poison["samples"])
+    losses = last_losses(out)
+    assert losses[48] < losses[24]

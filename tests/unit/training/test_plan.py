@@ -149,6 +149,24 @@ def test_a_config_is_planned_with_memory_and_cost(capsys: pytest.CaptureFixture[
     assert "Daly" in text
 
 
+def test_a_pipeline_says_how_long_its_ranks_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 4 stages and 8 micro-batches each rank idles in 3 of 11 places."""
+    grown = ["--set", "model.layers=8", "--set", "data.batch_rows=32", "--set", "data.micro_rows=2"]
+    words = ["--config", "tiny", *grown, "--gpus", "8", "--pp", "4", "--tp", "2"]
+    told = plan(capsys, *words)
+    fits = {fit["spread"]["name"]: fit for fit in told["fits"]}
+    assert fits["ddp"]["bubble"] is None
+    assert fits["pp 4"]["bubble"] == pytest.approx(3 / 11)
+    assert fits["pp 4"]["bubble_interleaved"] == pytest.approx(3 / 19)
+    assert fits["tp 2 + pp 4"]["bubble"] == pytest.approx(3 / 19)
+    assert tabwright(["train", "plan", *words]) == 0
+    text = capsys.readouterr().out
+    assert "27.3%" in text
+    assert "pp 4 waits 15.8%" in text
+    few = plan(capsys, *words, "--set", "data.micro_rows=16")
+    assert {fit["bubble"] for fit in few["fits"]} == {None}
+
+
 def test_a_model_too_large_for_a_gpu_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     grown = ["--set", "model.layers=64", "--set", "model.hidden_size=8192",
              "--set", "model.heads=64", "--set", "model.kv_heads=8",
