@@ -182,6 +182,7 @@ class CanaryJudge:
             stdin=f"{nonce}\n".encode(),
             collect=step.collect,
             toolchain=runtime.name,
+            light=True,
         )
         wide = replace(
             limits,

@@ -22,11 +22,12 @@ from evalkit.answers import wrong_case
 from evalkit.execution import Command, Ending, Limits, Ran
 from evalkit.neutral import NeutralProblem
 from evalkit.problem import Outcome, Problem, Sample, Verdict
-from evalkit.rendering import program_of, solution_of
+from evalkit.rendering import Around, program_around, solution_of, with_solution
 from evalkit.runtimes import FOLDER, Runtime, Step, load_runtime
 from evalkit.sandbox.seam import Sandbox, SandboxFailed
 from evalkit.toolchains import require
 
+_KEPT_PROBLEMS = 256
 _KEPT_BUILDS = 64
 _KEPT_BYTES = 128 << 20
 _WALL_TIMES_CPU = 6.0
@@ -39,6 +40,15 @@ _BY_ENDING = {
 Files = Mapping[str, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A problem, and the program around its solutions."""
+
+    problem: Problem
+    neutral: NeutralProblem
+    around: Around
+
+
 @dataclass(slots=True)
 class NonceJudge:
     """Judges problems whose cases are data. Holds what was compiled for a while."""
@@ -47,6 +57,7 @@ class NonceJudge:
     root: Path = FOLDER
     _prepared: dict[str, Files] = field(default_factory=dict)
     _preparing: anyio.Lock = field(default_factory=anyio.Lock)
+    _ready: OrderedDict[tuple[str, str], _Ready] = field(default_factory=OrderedDict)
     _builds: OrderedDict[bytes, tuple[Ran, Files]] = field(default_factory=OrderedDict)
 
     async def judge(self, problem: Problem, sample: Sample, limits: Limits) -> Verdict:
@@ -58,9 +69,8 @@ class NonceJudge:
         runtime = load_runtime(problem.language, self.root)
         if not self.sandbox.brings_toolchains:
             require(runtime)
-        neutral = NeutralProblem.of(problem.tests["neutral"], problem.task_id)
-        solution = solution_of(problem, runtime, sample.completion)
-        files: Files = program_of(neutral, runtime, solution)
+        ready = self._ready_for(problem, runtime)
+        files: Files = with_solution(ready.around, solution_of(problem, runtime, sample.completion))
 
         def verdict(outcome: Outcome, detail: str, cpu_s: float) -> Verdict:
             return Verdict(problem.task_id, sample.index, outcome, detail, cpu_s)
@@ -73,10 +83,22 @@ class NonceJudge:
         assert runtime.run is not None, "a problem with cases has a runtime that runs"
         nonce = secrets.token_hex(16)
         ran = await self._run(runtime, runtime.run, files, limits, nonce)
-        outcome, detail = _decided(neutral, ran, nonce, limits)
+        outcome, detail = _decided(ready.neutral, ran, nonce, limits)
         if outcome is Outcome.CRASHED and await self._is_malformed(runtime, files):
             outcome, detail = Outcome.NOT_COMPILED, ""
         return verdict(outcome, detail, ran.cpu_s)
+
+    def _ready_for(self, problem: Problem, runtime: Runtime) -> _Ready:
+        """Read a problem and write its program, or take what was made for the sample before."""
+        key = (problem.language, problem.task_id)
+        ready = self._ready.pop(key, None)
+        if ready is None or ready.problem is not problem:
+            neutral = NeutralProblem.of(problem.tests["neutral"], problem.task_id)
+            ready = _Ready(problem, neutral, program_around(neutral, runtime))
+        self._ready[key] = ready
+        while len(self._ready) > _KEPT_PROBLEMS:
+            self._ready.popitem(last=False)
+        return ready
 
     async def _build(self, runtime: Runtime, step: Step, files: Files) -> tuple[Ran, Files]:
         """Compile, or take what the same sources gave before."""

@@ -22,6 +22,9 @@ from evalkit.runtimes import Runtime
 from tabwright.errors import InvalidRequest
 
 _MARK = re.compile(r"%([a-z_]+)%")
+_SOLUTION = "%solution%"
+# File → what stands before, between and behind the places where the solution goes.
+Around = Mapping[str, tuple[bytes, ...]]
 
 
 def render(neutral: NeutralProblem, runtime: Runtime, reference: str | None = None) -> Problem:
@@ -104,6 +107,17 @@ def page_prompt(text: str, runtime: Runtime) -> str:
 
 def program_of(neutral: NeutralProblem, runtime: Runtime, solution: str) -> dict[str, bytes]:
     """Write every source file of the program that runs `solution` on all cases."""
+    return with_solution(program_around(neutral, runtime), solution)
+
+
+def with_solution(around: Around, solution: str) -> dict[str, bytes]:
+    """Put a solution where it belongs."""
+    middle = solution.encode()
+    return {file: middle.join(pieces) for file, pieces in around.items()}
+
+
+def program_around(neutral: NeutralProblem, runtime: Runtime) -> Around:
+    """Write of every source file what stands around the solution, which is the same for all."""
     kind = neutral.returns
     marks = {
         "name": spelled(neutral.name, runtime.names.function, runtime.names.reserved),
@@ -121,10 +135,11 @@ def program_of(neutral: NeutralProblem, runtime: Runtime, solution: str) -> dict
         )
         for number, case in enumerate(neutral.cases)
     ]
+    marks["cases"] = "\n".join(cases)
     return {
-        file: filled(
-            runtime.template(template), solution=solution, cases="\n".join(cases), **marks
-        ).encode()
+        file: tuple(
+            filled(piece, **marks).encode() for piece in runtime.template(template).split(_SOLUTION)
+        )
         for file, template in runtime.sources.items()
     }
 

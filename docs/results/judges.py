@@ -20,21 +20,22 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import anyio
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from docs.results.meter import metered
 from evalkit.benchmarks.humaneval import HumanEval
 from evalkit.commands.options import default_jobs
 from evalkit.execution import Command, Limits
 from evalkit.hacking import attack, hacks, targets
 from evalkit.passk import decide, judge_references, limits_for
 from evalkit.problem import Judge, Outcome, Problem, Sample
-from evalkit.sandbox import cgroups
 from evalkit.sandbox.mounts import Toolchain
 from evalkit.sandbox.process import ProcessSandbox, open_process_sandbox
 from evalkit.session import judging_in
@@ -118,7 +119,7 @@ async def _by_us(problems: Sequence[Problem], each: int) -> dict[str, Any]:
     """Judge as `evalkit passk` does once it knows the limits, which it learns once a run."""
     places = default_jobs()
     accepted: list[bool] = []
-    with _metered() as used:
+    with metered() as used:
         async with judging_in("process") as judge:
             await judge_references(problems[:places], judge, places, lambda _: None)
             # The others' processor time, too, begins when all is loaded.
@@ -138,27 +139,6 @@ async def _one_place(
         sample = Sample(problem.task_id, index, problem.reference or "")
         verdict = await decide(judge, problem, sample, limits_for(None))
         accepted.append(verdict.outcome is Outcome.PASSED)
-
-
-@contextmanager
-def _metered() -> Iterator[Callable[[], float]]:
-    """Count the processor time of this process and all below it, in a control group.
-
-    What is killed together with its namespace is in nobody's `getrusage`; a good half would be
-    missing. Of the others all processes end by themselves.
-    """
-    hierarchy = cgroups.find_hierarchy()
-    if hierarchy is None or hierarchy.version != 1:
-        raise SystemExit("control groups of version 1 are needed to count processor time")
-    parent = hierarchy.parents["cpuacct"]
-    group = parent / f"judges-{os.getpid()}"
-    group.mkdir()
-    cgroups.enter([f"{group}/cgroup.procs"])
-    try:
-        yield lambda: int((group / "cpuacct.usage").read_text(encoding="ascii")) / 1e9
-    finally:
-        cgroups.enter([f"{parent}/cgroup.procs"])
-        group.rmdir()
 
 
 async def _accepted_hacks(python: Path, folder: Path) -> dict[str, Any]:

@@ -5,8 +5,8 @@
 By hand: a person's plainest command, without a sandbox, in a folder that is thrown away. Ours: the
 judge, with a sandbox to compile in and another to run in. Both get the references of `core`, in
 turns, so that what else the machine does meets both alike. Processor time counts everything, also
-evalkit's own; what is spent once a session is told apart by a session of one program. Read
-`_compare` first.
+evalkit's own (`meter.py`); what is spent once, for the first program of a session, stands apart.
+Read `_compare` first.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import anyio
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from docs.results.meter import metered
 from evalkit.benchmarks.core import Core
 from evalkit.execution import Limits
 from evalkit.neutral import NeutralProblem
-from evalkit.problem import Outcome, Problem, Sample
+from evalkit.problem import Judge, Outcome, Problem, Sample
 from evalkit.rendering import program_of, solution_of
-from evalkit.runtimes import Runtime, load_runtime
+from evalkit.runtimes import Runtime
 from evalkit.session import judging_in
 from evalkit.toolchains import chosen, missing_programs, search_path
 
@@ -85,48 +87,44 @@ def main() -> None:
 async def _compare(runtime: Runtime, turns: int, count: int | None) -> dict[str, Any]:
     """Measure one language."""
     problems = Core().problems(runtime.name)[:count]
-    first = await _session(problems[:1], 1, None)
-    with tempfile.TemporaryDirectory() as caches:
-        _by_hand(problems[0], runtime, caches)  # what a person's caches hold already
-        all_of_them = await _session(problems, turns, caches)
-    programs = len(problems) * turns
-    each_s = (all_of_them["cpu_s"] - first["cpu_s"]) / (programs - 1)
-    by_hand = all_of_them["by_hand"]
-    by_hand_s = statistics.fmean(cpu_s for cpu_s, _ in by_hand)
-    walls = [
-        (wall_s, ours_s) for (_, wall_s), ours_s in zip(by_hand, all_of_them["walls"], strict=True)
-    ]
+    by_hand: list[tuple[float, float]] = []
+    ours: list[tuple[float, float]] = []
+    with metered() as used_s, tempfile.TemporaryDirectory() as caches:
+        began_s = used_s()
+        async with judging_in("process") as judge:
+            # What a session has then, and a person's caches, stays.
+            await _judged(problems[0], turns, judge, used_s)
+            once_s = used_s() - began_s
+            _by_hand(problems[0], runtime, caches)
+            for turn in range(turns):
+                for problem in problems:
+                    by_hand.append(_by_hand(problem, runtime, caches))
+                    ours.append(await _judged(problem, turn, judge, used_s))
+    by_hand_s, ours_s = (statistics.fmean(cpu_s for cpu_s, _ in rows) for rows in (by_hand, ours))
+    walls = [(hand, judged) for (_, hand), (_, judged) in zip(by_hand, ours, strict=True)]
     return {
-        "programs": programs,
+        "programs": len(ours),
         "by_hand_cpu_ms": round(1000 * by_hand_s, 1),
-        "ours_cpu_ms": round(1000 * each_s, 1),
-        "cpu_times_by_hand": round(each_s / by_hand_s, 2),
-        "by_hand_wall_ms": round(1000 * statistics.median(wall for wall, _ in walls), 1),
-        "ours_wall_ms": round(1000 * statistics.median(ours for _, ours in walls), 1),
-        "wall_times_by_hand": round(statistics.median(ours / wall for wall, ours in walls), 2),
-        "once_cpu_ms": round(1000 * (first["cpu_s"] - each_s)),
+        "ours_cpu_ms": round(1000 * ours_s, 1),
+        "cpu_times_by_hand": round(ours_s / by_hand_s, 2),
+        "by_hand_wall_ms": round(1000 * statistics.median(hand for hand, _ in walls), 1),
+        "ours_wall_ms": round(1000 * statistics.median(judged for _, judged in walls), 1),
+        "wall_times_by_hand": round(statistics.median(judged / hand for hand, judged in walls), 2),
+        "once_cpu_ms": round(1000 * (once_s - ours_s)),
     }
 
 
-async def _session(problems: list[Problem], turns: int, caches: str | None) -> dict[str, Any]:
-    """Judge every program in every turn; with `caches`, each also by hand just before."""
-    by_hand: list[tuple[float, float]] = []
-    walls = []
-    before_s = _used_s()
-    async with judging_in("process") as judge:
-        for turn in range(turns):
-            for problem in problems:
-                if caches is not None:
-                    by_hand.append(_by_hand(problem, load_runtime(problem.language), caches))
-                # Another text each turn: what was compiled before would not be compiled again.
-                sample = Sample(problem.task_id, turn, (problem.reference or "") + " " * turn)
-                began = time.monotonic()
-                verdict = await judge.judge(problem, sample, Limits())
-                walls.append(time.monotonic() - began)
-                if verdict.outcome is not Outcome.PASSED:
-                    raise SystemExit(f"{problem.language}: {verdict}")
-    cpu_s = _used_s() - before_s - sum(cpu_s for cpu_s, _ in by_hand)
-    return {"cpu_s": cpu_s, "walls": walls, "by_hand": by_hand}
+async def _judged(
+    problem: Problem, turn: int, judge: Judge, used_s: Callable[[], float]
+) -> tuple[float, float]:
+    """Judge the reference; return processor seconds of all that takes part, and wall seconds."""
+    # Another text each turn: what was compiled before would not be compiled again.
+    sample = Sample(problem.task_id, turn, (problem.reference or "") + " " * turn)
+    before_s, began = used_s(), time.monotonic()
+    verdict = await judge.judge(problem, sample, Limits())
+    if verdict.outcome is not Outcome.PASSED:
+        raise SystemExit(f"{problem.language}: {verdict}")
+    return used_s() - before_s, time.monotonic() - began
 
 
 def _by_hand(problem: Problem, runtime: Runtime, caches: str) -> tuple[float, float]:
@@ -170,11 +168,6 @@ def _person(runtime: Runtime, caches: str) -> Mapping[str, str]:
         "LANG": "C.UTF-8",
         "GO111MODULE": "off",
     }
-
-
-def _used_s() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def _where() -> dict[str, Any]:

@@ -5,6 +5,7 @@ Runs in a child of the warden. `bubblewrap.py` and `zygote.py` go on from here.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import resource
@@ -64,17 +65,26 @@ def lower_limits() -> None:
 
 def enter_limits(run: Run) -> None:
     """Join the group and set every limit that is the run's own."""
-    order = run.order
     # Whatever kills the warden kills this; asked for again after giving up root, which forgets it.
     kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
     for door in run.doors:
         os.write(door, b"0")
+    for kind, value in limits_of(run):
+        kernel.limit(kind, value)
+
+
+def limits_of(run: Run) -> list[tuple[int, int]]:
+    """Return the limits that are the run's own: which, and how much."""
+    order = run.order
+    limits = [
+        (resource.RLIMIT_FSIZE, order.disk_mb << 20),
+        # Only for when the warden is gone: it counts in ticks, and they may run ahead of the use.
+        (resource.RLIMIT_CPU, math.ceil(2 * order.cpu_s) + 1),
+    ]
     if not run.doors:
-        kernel.limit(resource.RLIMIT_NPROC, order.processes + SUPERVISORS)
-        kernel.limit(resource.RLIMIT_DATA, order.memory_mb << 20)
-    kernel.limit(resource.RLIMIT_FSIZE, order.disk_mb << 20)
-    # Only for when the warden is gone: it counts in ticks, which may run ahead of what was used.
-    kernel.limit(resource.RLIMIT_CPU, math.ceil(2 * order.cpu_s) + 1)
+        limits.append((resource.RLIMIT_NPROC, order.processes + SUPERVISORS))
+        limits.append((resource.RLIMIT_DATA, order.memory_mb << 20))
+    return limits
 
 
 def mount_disk(run: Run, place: str) -> None:
@@ -110,20 +120,29 @@ def become_user(user: int) -> None:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
 
 
-def write_files(bundle: Bundle, folder: str) -> None:
-    """Write the command's files, every one executable."""
-    for name, content in bundle.files.items():
-        above, _, last = name.rpartition("/")
-        if not last or name.startswith("/") or ".." in name.split("/"):
+def write_files(bundle: Bundle, folder: str, owner: int = -1) -> None:
+    """Write the command's files, every one executable; -1: the caller's own.
+
+    The kernel copies what is in them, so that the caller's memory never holds it.
+    """
+    for name, (start, end) in bundle.files.items():
+        *above, last = name.split("/")
+        if not last or name.startswith("/") or ".." in above:
             raise ValueError(f"{name!r} is not a path inside the working folder")
-        if above:
-            os.makedirs(f"{folder}/{above}", exist_ok=True)
+        for depth in range(len(above)):
+            _make_folder("/".join([folder, *above[: depth + 1]]), owner)
         descriptor = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        while start < end:
+            start += os.sendfile(descriptor, bundle.descriptor, start, end - start)
+        os.fchown(descriptor, owner, owner)
         os.fchmod(descriptor, 0o755)
         os.close(descriptor)
+
+
+def _make_folder(path: str, owner: int) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+        os.chown(path, owner, owner)
 
 
 def wire_standard_streams(run: Run) -> None:

@@ -20,6 +20,7 @@ from typing import NoReturn
 from evalkit.sandbox import bubblewrap, kernel, zygote
 from evalkit.sandbox.confinement import FAILED, Run, lower_limits, say
 from evalkit.sandbox.keeper import Keepers
+from evalkit.sandbox.launcher import Launcher
 from evalkit.sandbox.network import Network
 from evalkit.sandbox.orders import MAX_MESSAGE, Order, Setup
 from evalkit.sandbox.stage import Stage
@@ -109,12 +110,12 @@ def _serve(ground: Ground, channel: socket.socket, counted: bool) -> NoReturn:
     """Start what the warden tells, until it is gone."""
     with contextlib.suppress(ConnectionError):
         home = _Home.of_caller()
-        keepers, network = _keepers(home, counted), Network()
+        makers, network = _makers(home, counted), Network()
         while True:
             run = _received(ground, channel)
             try:
                 network.clean()
-                said = b"%d %d" % _start(run, channel, home, keepers)
+                said = b"%d %d" % _start(run, channel, home, makers)
             except OSError as error:
                 said = str(error).encode()
             for descriptor in (*run.streams, run.bundle, run.report, run.mounts, *run.doors):
@@ -139,7 +140,7 @@ class _Home:
 
 
 def _start(
-    run: Run, channel: socket.socket, home: _Home, keepers: Keepers | None
+    run: Run, channel: socket.socket, home: _Home, makers: _Makers | None
 ) -> tuple[int, int]:
     """Start a sandbox; return its keeper and its program, as `Started` has them."""
     if run.mounts < 0:
@@ -147,20 +148,22 @@ def _start(
         return pid, pid
     kernel.enter_namespaces(run.mounts, kernel.CLONE_NEWNS)
     try:
-        if keepers is not None:
-            return _start_kept(run, channel, home, keepers)
+        if makers is not None:
+            return _start_kept(run, channel, home, makers)
         pid = _forked(run, channel, zygote.carry_out_as_first, zygote.NAMESPACES)
         return pid, pid
     finally:
         kernel.enter_namespaces(home.mounts, kernel.CLONE_NEWNS)
 
 
-def _start_kept(run: Run, channel: socket.socket, home: _Home, keepers: Keepers) -> tuple[int, int]:
-    keeper, inside = keepers.start(zygote.NAMESPACES)
+def _start_kept(run: Run, channel: socket.socket, home: _Home, makers: _Makers) -> tuple[int, int]:
+    keeper, inside = makers.keepers.start(zygote.NAMESPACES)
     try:
         kernel.enter_namespaces(inside, zygote.NAMESPACES)
         try:
             zygote.furnish(run)
+            if run.order.how == "light" and not run.stage.shows_host:
+                return keeper, makers.launcher.start(run)
             return keeper, _forked(run, channel, zygote.carry_out)
         finally:
             kernel.enter_namespaces(home.warden, zygote.NAMESPACES)
@@ -171,11 +174,19 @@ def _start_kept(run: Run, channel: socket.socket, home: _Home, keepers: Keepers)
         os.close(inside)
 
 
-def _keepers(home: _Home, counted: bool) -> Keepers | None:
-    """Return what makes keepers; None for a user, a kernel or a C library that does not let us."""
+@dataclass(frozen=True, slots=True)
+class _Makers:
+    """What starts processes that share the forker's memory."""
+
+    keepers: Keepers
+    launcher: Launcher
+
+
+def _makers(home: _Home, counted: bool) -> _Makers | None:
+    """Return them; None for a user, a kernel or a C library that does not let us."""
     try:
         kernel.enter_namespaces(home.warden, zygote.NAMESPACES)
-        return Keepers(wait_for_nobody=counted)
+        return _Makers(Keepers(wait_for_nobody=counted), Launcher())
     except OSError:
         return None
 

@@ -162,10 +162,14 @@ def find_functions() -> None:
 
 def limit(kind: int, value: int) -> None:
     """Set a resource limit, soft and hard, without raising what the caller has."""
-    _, hard = resource.getrlimit(kind)
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
+    value = allowed(kind, value)
     resource.setrlimit(kind, (value, value))
+
+
+def allowed(kind: int, value: int) -> int:
+    """Return a value for a limit, lowered to what the caller itself has."""
+    _, hard = resource.getrlimit(kind)
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 @functools.cache

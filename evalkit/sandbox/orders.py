@@ -9,8 +9,10 @@ from __future__ import annotations
 import marshal
 import os
 import socket
+import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 from evalkit.execution import Command
@@ -19,6 +21,7 @@ from evalkit.sandbox.mounts import View
 MAX_MESSAGE = 1 << 16
 # A form of `marshal` in which a dict begins with a brace.
 _PLAIN = 2
+_HEAD = struct.Struct("=Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The untrusted part of a command."""
+    """The untrusted part of a command. files: name → where it begins and ends in the descriptor."""
 
     argv: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str]
+    files: Mapping[str, tuple[int, int]]
+    descriptor: int
 
 
 def send(channel: socket.socket, message: Any, descriptors: tuple[int, ...] = ()) -> None:
@@ -109,13 +113,17 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
 def pack(command: Command) -> int:
     """Put the untrusted part into a file in memory; return its descriptor."""
     descriptor = os.memfd_create("bundle", os.MFD_CLOEXEC)
+    sizes = {name: len(content) for name, content in command.files.items()}
+    head = marshal.dumps((command.argv, dict(command.env), sizes))
     with open(descriptor, "wb", closefd=False) as file:
-        marshal.dump((command.argv, dict(command.env), dict(command.files)), file)
+        file.write(_HEAD.pack(len(head)) + head)
+        file.writelines(command.files.values())
     return descriptor
 
 
 def unpack(descriptor: int) -> Bundle:
-    """Read what `pack` wrote."""
-    size = os.fstat(descriptor).st_size
-    argv, env, files = marshal.loads(os.pread(descriptor, size, 0))
-    return Bundle(argv, env, files)
+    """Read what `pack` wrote, but not what is in the files."""
+    (size,) = _HEAD.unpack(os.pread(descriptor, _HEAD.size, 0))
+    argv, env, sizes = marshal.loads(os.pread(descriptor, size, _HEAD.size))
+    ends = accumulate(sizes.values(), initial=_HEAD.size + size)
+    return Bundle(argv, env, dict(zip(sizes, pairwise(ends), strict=True)), descriptor)

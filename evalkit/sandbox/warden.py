@@ -125,6 +125,9 @@ def _run(
             try:
                 doors = group.doors if group is not None else ()
                 started = station.forker.start(order, theirs, given, doors)
+            except OSError:
+                _end_others(station.forker.pid)
+                raise
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -283,14 +286,27 @@ class _Watch:
 
 
 def _kill_orphans(forker: int) -> None:
-    """Kill what a dead first process left: bubblewrap ends with its parent, but not from the start.
+    """Kill what is left of a sandbox: bubblewrap ends with its parent, but not from the start.
 
     They are children of the warden now, which has no others but its forker.
     """
+    for pid in _others(forker):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _end_others(forker: int) -> None:
+    """Kill what there is of a sandbox that could not be started, and wait for it."""
+    _kill_orphans(forker)
+    # A first process does not end before somebody has waited for those that it was followed by.
+    for pid in reversed(_others(forker)):
+        os.wait4(pid, kernel.WAIT_ALL)
+
+
+def _others(forker: int) -> list[int]:
+    """Return the children of the warden but for its forker."""
     with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as file:
-        for pid in map(int, file.read().split()):
-            if pid != forker:
-                os.kill(pid, signal.SIGKILL)
+        return [pid for pid in map(int, file.read().split()) if pid != forker]
+    return []
 
 
 def _bury_children() -> float:

@@ -135,6 +135,9 @@ class _Warden:
                 break
             except BlockingIOError:
                 await anyio.wait_readable(self.channel)
+            except ConnectionError:
+                fields, folders = None, []
+                break
         if fields is None:
             self.ended = True
             return Answer(broken="the sandbox's warden ended unexpectedly"), None

@@ -21,10 +21,10 @@ import anyio.to_thread
 import pytest
 
 from evalkit.execution import Command, Ending, Limits, Ran
-from evalkit.sandbox import cgroups
+from evalkit.sandbox import cgroups, kernel, wardens
 from evalkit.sandbox.checks import run_checks
 from evalkit.sandbox.process import open_process_sandbox
-from evalkit.sandbox.seam import Conversation, SandboxUnavailable
+from evalkit.sandbox.seam import Conversation, SandboxFailed, SandboxUnavailable
 from tests.repository.sources import ROOT
 
 pytestmark = pytest.mark.needs("sandbox")
@@ -177,6 +177,50 @@ def test_the_first_process_of_a_sandbox_cannot_be_reached_from_inside() -> None:
     assert b"reached" not in ran.stdout
     assert str(ROOT).encode() not in ran.stdout
     assert ran.stdout.split()[0] == b"2", ran.stdout
+
+
+MISSING = """
+from evalkit.sandbox import warden
+from evalkit.sandbox.launcher import Launcher
+made = Launcher._confinement
+def without(launcher, run):
+    return [call for call in made(launcher, run) if "CALL" not in (call[0], str(call[1:2]))]
+Launcher._confinement = without
+warden.main()
+"""
+# What a program is confined by before it starts → the call, or its first argument.
+CONFINED_BY = {
+    "its processes": "mount",
+    "its group": "setresgid",
+    "its user and capabilities": "setresuid",
+    "no new privileges": f"({kernel.PR_SET_NO_NEW_PRIVS},)",
+    "the filter": f"({kernel.PR_SET_SECCOMP},)",
+}
+
+
+@as_root
+@pytest.mark.anyio
+@pytest.mark.parametrize("what", CONFINED_BY)
+async def test_a_program_that_could_not_be_confined_is_not_started(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    sandbox = await open_process_sandbox()
+    try:
+        program = Command(("sh", "-c", "echo started"), light=True)
+        assert (await sandbox.run(program, Limits())).stdout == b"started\n"
+        before = descendants(os.getpid())
+        await sandbox._wardens.aclose()
+        text = wardens._PROGRAM.replace(
+            "from evalkit.sandbox.warden import main; main()",
+            f"exec({MISSING.replace('CALL', CONFINED_BY[what])!r})",
+        )
+        monkeypatch.setattr(wardens, "_PROGRAM", text)
+        with pytest.raises(SandboxFailed, match=r"could not be confined|/proc/2/status"):
+            await sandbox.run(program, Limits())
+        # Nothing waits for ever in its place.
+        assert until(lambda: len(descendants(os.getpid())) <= len(before))
+    finally:
+        await sandbox.aclose()
 
 
 def test_closing_it_leaves_no_process_and_no_file() -> None:
