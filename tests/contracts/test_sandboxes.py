@@ -55,20 +55,22 @@ async def sandbox(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIt
     await opened.aclose()
 
 
-async def test_a_command_sees_its_files_and_its_exit_is_told(sandbox: Sandbox) -> None:
-    ran = await sandbox.run(
-        Command(("sh", "-c", "cat below/a; cat; echo err >&2; exit 3"), {"below/a": b"file "}),
-        SOON,
-    )
+@pytest.mark.parametrize("light", [False, True])
+async def test_a_command_sees_its_files_and_its_exit_is_told(sandbox: Sandbox, light: bool) -> None:
+    script = "cat very/below/a; cat; ./b; touch very/below/c; echo err >&2; exit 3"
+    files = {"very/below/a": b"file ", "b": b"#!/bin/sh\necho $0\n", "empty": b""}
+    ran = await sandbox.run(Command(("sh", "-c", script), files, light=light), SOON)
     assert (ran.ending, ran.code, ran.stderr) == (Ending.EXIT, 3, b"err\n")
-    assert ran.stdout == b"file "
+    assert ran.stdout == b"file ./b\n"
 
 
-async def test_stdin_is_given_and_files_are_collected(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("light", [False, True])
+async def test_stdin_is_given_and_files_are_collected(sandbox: Sandbox, light: bool) -> None:
     command = Command(
         ("sh", "-c", "cat >out; ln -s /etc/passwd link; mkfifo fifo"),
         stdin=b"x" * 300_000,
         collect=("out", "link", "fifo", "missing"),
+        light=light,
     )
     ran = await sandbox.run(command, SOON)
     assert ran.succeeded
