@@ -32,6 +32,8 @@ REQUIRE := --require nginx --require node --require torch --require cpu --requir
 # tests skip, and say why.
 REQUIRE_TRITON = $(shell $(RUN)/python -c 'from server.tritonserver.environment import unsupported; \
   print("" if unsupported() else "--require triton --require container-python")')
+# Files of tests over all cores; a file stays with one worker, whose fixtures it shares.
+SPREAD := -n $(or $(WORKERS),logical) --maxprocesses 8 --dist loadfile
 ALL_EXTRAS := cpu,train,tracking,flow,triton,redis,otel,ab,data,spark,loadtest,eval,docker,ray,dev
 
 .DEFAULT_GOAL := help
@@ -48,13 +50,13 @@ serve: $(if $(BY_TRITON),$(TRITON_READY),$(SERVE_READY)) ## Set up and start the
 	@exec $(RUN)/tabwright $(if $(BY_TRITON),triton serve,serve $(if $(ENGINE),--engine $(ENGINE))) \
 	  $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
-test: setup-test ## Set up everything, system packages included; lint, types, imports, tests
+test: setup-test ## Set up everything, system packages included; lint, types, imports, tests (WORKERS=N)
 	@$(MAKE) --no-print-directory check
-	$(RUN)/python -m pytest -m "not slow" $(REQUIRE) $(REQUIRE_TRITON) $(ARGS)
+	$(RUN)/python -m pytest $(SPREAD) -m "not slow" $(REQUIRE) $(REQUIRE_TRITON) $(ARGS)
 
 test-all: setup-test ## The same with the long tail (tests marked slow)
 	@$(MAKE) --no-print-directory check
-	$(RUN)/python -m pytest -m "slow or not slow" $(REQUIRE) $(REQUIRE_TRITON) $(ARGS)
+	$(RUN)/python -m pytest $(SPREAD) -m "slow or not slow" $(REQUIRE) $(REQUIRE_TRITON) $(ARGS)
 
 check: $(TEST_READY) ## Lint, formatting, types, import rules
 	$(RUN)/ruff check .

@@ -29,13 +29,14 @@ class CallerError(TabwrightError):
 class InvalidRequest(CallerError):
     """A field of the request has a value that cannot be served.
 
-    The message names the field, the value (shortened) and the fix.
+    The message names the field, the value (its middle left out where it is long: a path tells most
+    at its end) and the fix.
     """
 
     def __init__(self, field: str, value: object, fix: str) -> None:
         shown = repr(value)
         if len(shown) > 80:
-            shown = shown[:77] + "..."
+            shown = f"{shown[:38]}...{shown[-39:]}"
         super().__init__(f"{field}: {shown} is not valid; {fix}")
         self.field = field
         self.fix = fix

@@ -301,5 +301,5 @@ def test_targeting_is_edited_and_a_flag_is_archived_and_restored(
         desk.live.wait(lambda: not live.versions, "the gateway has read it")
         seen.get_by_role("button", name="Restore model").click()
         saved(seen, "not yet")
-        seen.get_by_text("Switched off: everybody gets old").wait_for()
+        seen.get_by_text("revision 5").wait_for()
         assert desk.store.flags()["model"].flag.archived is False
