@@ -60,7 +60,9 @@ class AdaptedLinear(torch.nn.Module):
 
     def base_weight(self) -> torch.Tensor:
         """The frozen matrix, dequantised if it is in four bits."""
-        return dequantized(self._packed()) if self.weight is None else self.weight.detach()
+        if self.weight is None:
+            return dequantized(self._packed(), self.lora_A.weight.dtype)
+        return self.weight.detach()
 
     def merged_weight(self) -> torch.Tensor:
         """One matrix that does what both do."""

@@ -46,9 +46,9 @@ class Worth:
 
 def compare(
     data: Path, orders: Sequence[int], tokens: int, *, rows: int, context: int, holes: int,
-    checkpoint: Path | None = None,
+    checkpoints: Sequence[Path] = (),
 ) -> Iterator[Worth]:  # fmt: skip
-    """Measure n-gram models of the first `tokens` training ids, then the checkpoint, if any."""
+    """Measure n-gram models of the first `tokens` training ids, then the checkpoints."""
     tokenizer = Tokenizer.from_file(data / "tokenizer.json")
     end = FimFormat.bind("tabwright", tokenizer).stop_ids[0]
     plain = DataSection(
@@ -69,7 +69,7 @@ def compare(
             f"Kneser-Ney {order}-gram", float(np.concatenate(nats).mean()),
             right / len(questions), sum(map(len, nats)), len(questions), size,
         )  # fmt: skip
-    if checkpoint is not None:
+    for checkpoint in checkpoints:
         yield _of_checkpoint(checkpoint, tokenizer, read.inputs_BT, read.targets_BT, questions)
 
 

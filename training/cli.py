@@ -122,7 +122,7 @@ def _run(args: argparse.Namespace) -> int:
     config.row_ranks(args.nproc)
     claim(args.out, config, read_manifest(args.data)["digest"], args.init_from)
     line = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",
+        sys.executable, "-m", "training.launch", "--standalone",
         "--nproc-per-node", str(args.nproc), "--max-restarts", str(args.max_restarts),
         "-m", "training.train",
         "--config", args.config, "--data", str(args.data), "--out", str(args.out),

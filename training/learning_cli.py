@@ -18,12 +18,13 @@ def add_verbs(verbs: Any) -> None:
                             epilog="example: tabwright train ngram --data data/run/shards "
                             "--checkpoint runs/tiny/checkpoints/step-00001600")  # fmt: skip
     verb.add_argument("--data", type=Path, required=True, help="shard folder")
-    verb.add_argument("--orders", type=int, nargs="+", default=[3, 5], choices=range(1, 9))
+    verb.add_argument("--orders", type=int, nargs="*", default=[3, 5], choices=range(1, 9))
     verb.add_argument("--tokens", type=int, default=10_000_000, help="to learn from (10 million)")
     verb.add_argument("--rows", type=int, default=64, help="held-out rows for the loss (64)")
     verb.add_argument("--context", type=int, default=512, help="ids a row (512)")
     verb.add_argument("--holes", type=int, default=500, help="single-line holes (500)")
-    verb.add_argument("--checkpoint", type=Path, help="a run's checkpoint, on the same questions")
+    verb.add_argument("--checkpoint", type=Path, nargs="+", default=[],
+                      help="checkpoints of runs, on the same questions")  # fmt: skip
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=_ngram)
 
@@ -56,7 +57,7 @@ def _ngram(args: argparse.Namespace) -> int:
 
     found = compare(
         args.data, args.orders, args.tokens, rows=args.rows, context=args.context,
-        holes=args.holes, checkpoint=args.checkpoint,
+        holes=args.holes, checkpoints=args.checkpoint,
     )  # fmt: skip
     if not args.json:
         print(f"{'model':<28} {'nats/token':>10} {'exact match':>12}")

@@ -14,14 +14,15 @@ import time
 import warnings
 from pathlib import Path
 
-from tabwright.errors import TabwrightError
+from tabwright.cli import exit_code
+from tabwright.errors import RunStopped, TabwrightError
 from training.config import TrainConfig, load_config
 from training.distributed import process_group
 from training.observation.observer import observed
 from training.records import Row
 from training.run import Run
 from training.step import advance
-from training.stopping import StopSignal
+from training.stopping import StopSignal, note_stop, refuse_restart
 from training.suspects import go_back
 
 
@@ -45,11 +46,14 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         config = load_config(args.config, args.set)
+        refuse_restart(args.out)
         with process_group():
             train(config, args.data, args.out, init_from=args.init_from)
     except TabwrightError as error:
+        if isinstance(error, RunStopped):
+            note_stop(args.out, str(error))
         sys.stderr.write(f"training.train: {error}\n")
-        return 2
+        return exit_code(error)
     return 0
 
 

@@ -100,17 +100,28 @@ class Turns(transformers.TrainerCallback):
         """`others`: their steps by name."""
         self._others = others
         self.seconds: dict[str, list[float]] = {name: [] for name in ("trainer", *others)}
-        self._since = time.perf_counter()
+        self.processor: dict[str, list[float]] = {name: [] for name in ("trainer", *others)}
+        self._since = _clocks()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Take the time of the Trainer's step, then run the others."""
-        self.seconds["trainer"].append(time.perf_counter() - self._since)
+        self._note("trainer", self._since)
         for name, step in self._others.items():
-            began = time.perf_counter()
+            began = _clocks()
             step()
-            self.seconds[name].append(time.perf_counter() - began)
+            self._note(name, began)
         print(" ".join(f"{name} {took[-1]:.2f}" for name, took in self.seconds.items()), flush=True)
-        self._since = time.perf_counter()
+        self._since = _clocks()
+
+    def _note(self, name: str, began: tuple[float, float]) -> None:
+        wall, busy = _clocks()
+        self.seconds[name].append(wall - began[0])
+        self.processor[name].append(busy - began[1])
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds, and seconds that the processor worked for this process, all threads together."""
+    return time.perf_counter(), time.process_time()
 
 
 class Pieces(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
@@ -136,7 +147,7 @@ def trainer(
         output_dir=str(out), per_device_train_batch_size=config.data.batch_rows, max_steps=steps,
         learning_rate=_RATE, weight_decay=0.1, adam_beta2=0.95, max_grad_norm=_CLIP, use_cpu=True,
         bf16=config.run.precision == "bf16", torch_compile=config.run.compile, save_strategy="no",
-        logging_strategy="no", report_to=[], disable_tqdm=True, optim="adamw_torch",
+        logging_strategy="no", report_to=[], disable_tqdm=True, optim="adamw_torch_fused",
     )  # fmt: skip
     transformers.Trainer(
         model=model, args=arguments, train_dataset=Pieces(ids, config.data.context),
@@ -154,7 +165,10 @@ def measure(data: Path, steps: int, sets: list[str], scratch: Path) -> dict[str,
         copies = [type(model)(model.config) for _ in range(2)]
         turns = Turns({"plain": plain(copies[0], config, ids), "ours": step})
         trainer(copies[1], config, ids, turns, steps + WARM_UP, scratch / "trainer")
-    taken = {name: took[WARM_UP:] for name, took in turns.seconds.items()}
+    taken, busy = (
+        {name: took[WARM_UP:] for name, took in clock.items()}
+        for clock in (turns.seconds, turns.processor)
+    )
     tokens = config.data.batch_rows * config.data.context
     return {
         "config": config.model_dump(mode="json"),
@@ -165,13 +179,20 @@ def measure(data: Path, steps: int, sets: list[str], scratch: Path) -> dict[str,
         "load": os.getloadavg()[0],
         "seconds": taken,
         "tokens_a_second": {n: tokens / statistics.median(took) for n, took in taken.items()},
-        "ours_against": {
-            name: statistics.median(
-                other / own for other, own in zip(taken[name], taken["ours"], strict=True)
-            )
-            for name in ("plain", "trainer")
-        },
+        "processor_seconds": busy,
+        "ours_against": _against(taken),
+        "ours_against_by_processor": _against(busy),
         "packages": {name: version(name) for name in ("torch", "transformers", "accelerate")},
+    }
+
+
+def _against(taken: dict[str, list[float]]) -> dict[str, float]:
+    """Time of the other over ours, the median of all turns."""
+    return {
+        name: statistics.median(
+            other / own for other, own in zip(taken[name], taken["ours"], strict=True)
+        )
+        for name in ("plain", "trainer")
     }
 
 
@@ -188,7 +209,8 @@ def main() -> None:
         result = measure(data, args.steps, args.set, Path(scratch))
     if args.out:
         args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps({k: result[k] for k in ("tokens_a_second", "ours_against", "load")}, indent=2))
+    told = ("tokens_a_second", "ours_against", "ours_against_by_processor", "load")
+    print(json.dumps({name: result[name] for name in told}, indent=2))
 
 
 if __name__ == "__main__":

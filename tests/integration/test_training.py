@@ -161,6 +161,7 @@ def test_sigterm_saves_a_checkpoint_and_leaves(data: Path) -> None:
         time.sleep(0.2)
     process.terminate()
     process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
     steps = len(_losses(out))
     newest = latest_checkpoint([out / "checkpoints"])
     assert newest is not None
@@ -170,7 +171,7 @@ def test_sigterm_saves_a_checkpoint_and_leaves(data: Path) -> None:
 def test_a_run_folder_of_another_run_is_refused(data: Path, run: Path) -> None:
     process = _start(data, run, "--set", "data.seed=7")
     output, _ = process.communicate(timeout=120)
-    assert process.returncode != 0
+    assert process.returncode == 2
     assert "other config" in output
 
 

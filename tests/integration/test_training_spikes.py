@@ -69,7 +69,7 @@ def train(data: Path, name: str, rows: str, nan: int, *more: str, **spikes: str)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise
-    assert process.returncode == (2 if "stop" in spikes.values() else 0), output[-3000:]
+    assert process.returncode == (3 if "stop" in spikes.values() else 0), output[-3000:]
     return out
 
 
@@ -151,3 +151,23 @@ def test_the_stages_of_a_pipeline_act_together(data: Path) -> None:
     assert all(sample["path"].startswith("src/shapes_") for sample in poison["samples"])
     losses = last_losses(out)
     assert losses[48] < losses[24]
+
+
+@pytest.mark.slow
+def test_a_stopped_run_is_not_started_again_by_torchrun(data: Path) -> None:
+    """Everything is a spike here, so the run stops as soon as there is something to compare."""
+    out = data / "stays"
+    done = subprocess.run(
+        [sys.executable, "-m", "tabwright", "train", "run", "--config", str(data / "tiny.toml"),
+         "--data", str(data / "shards"), "--out", str(out), "--max-restarts", "1",
+         "--set", "spikes.policy=stop", "--set", "spikes.grad_norm_z=1e-9",
+         "--set", "spikes.loss_z=1e-9", "--set", "checkpoint.every=2"],
+        cwd=ROOT, text=True, capture_output=True, timeout=300, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr[-3000:]
+    assert done.stderr.count("see spikes.jsonl; resume with another") >= 2
+    steps = [row["step"] for row in lines(out / "metrics.jsonl")]
+    assert steps == sorted(set(steps))
+    assert len(lines(out / "spikes.jsonl")) == 1
+    assert len(lines(out / "starts.jsonl")) == 1

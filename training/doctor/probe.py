@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from tabwright.cli import exit_code
 from tabwright.errors import TabwrightError
 from training.distributed import own_device, process_group
 from training.doctor.diagnosis import Measured, diagnose, table
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
             ranks = _gather(mine)
     except TabwrightError as error:
         sys.stderr.write(f"training.doctor.probe: {error}\n")
-        return 2
+        return exit_code(error)
     found = diagnose(ranks, args.tolerance, args.checkpoint_bytes)
     if mine.rank == 0:
         told = {"ranks": [asdict(one) for one in ranks], **asdict(found)}

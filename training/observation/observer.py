@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ class Observer:
         self._write = stack.enter_context(metrics(out / METRICS))
         self._trackers: list[Tracker] = []
         self._bar: Any = None
+        self._shown: dict[str, str] = {}  # beside the bar
         if self._first:
             note_start(out, data, self._facts())
             self._trackers = stack.enter_context(trackers(run.config, out))
@@ -65,7 +67,10 @@ class Observer:
             tracker.log(run.step, numbers(row))
         if self._bar is not None:
             self._bar.n = run.step
-            self._bar.set_postfix(loss=f"{row['loss']:.3f}", mfu=f"{row['mfu']:.1%}")
+            if "held_out_loss" in row:
+                self._shown["held_out"] = f"{row['held_out_loss']:.3f}"
+            self._shown |= {"loss": f"{row['loss']:.3f}", "mfu": f"{row['mfu']:.1%}"}
+            self._bar.set_postfix(self._shown)
 
     def measure(self) -> Row:
         """Ask the model what it knows by now; every rank must call."""
@@ -138,5 +143,8 @@ def _bar(run: Run, stack: ExitStack) -> Any:
 
     logging.getLogger(metrics.__module__).setLevel(logging.WARNING)  # the bar says as much
     stack.enter_context(logging_redirect_tqdm())
+    # Some terminals do not tell their size, as in containers, and tqdm would show nothing there.
+    known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    size: dict[str, Any] = {"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}
     steps = run.config.schedule.steps
-    return stack.enter_context(tqdm(total=steps, initial=run.step, unit="step"))
+    return stack.enter_context(tqdm(total=steps, initial=run.step, unit="step", **size))

@@ -129,6 +129,19 @@ def test_merged_and_beside_the_base_it_says_the_same(base: Path, tmp_path: Path,
     assert json.loads((tmp_path / "merged" / "merge.json").read_text())["base"] == kind
 
 
+@pytest.mark.parametrize("kind", ["full", "nf4"])
+def test_computed_in_float64_every_logit_stays_within_1e_5(base: Path, kind: Any) -> None:
+    """Where rounding is no excuse; float32 alone is off by 1e-5 of a logit of 5."""
+    model, _ = _trained(base, AdapterSection(rank=4, base=kind))
+    model.double()
+    beside = _logits(model)
+    fold(model)
+    merged = _logits(model)
+    assert merged.dtype == torch.float64
+    assert float(beside.abs().max()) > 1
+    assert float((beside - merged).abs().max()) <= 1e-5
+
+
 def test_the_export_reads_the_adapter(base: Path, tmp_path: Path) -> None:
     section = AdapterSection(rank=4, modules=("q_proj", "down_proj"))
     model, _ = _trained(base, section)
