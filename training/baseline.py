@@ -56,7 +56,7 @@ def compare(
     )
     read = open_loader(plain, data, HELD_OUT).batch(0, rows)
     questions = list(cut_holes(data, holes))
-    learnt = list(_documents(data, end, tokens))
+    learnt = list(_documents(data, end, tokens)) if orders else []
     size = sum(map(len, learnt))
     for order in orders:
         model = KneserNey.of(learnt, tokenizer.vocab_size, order)
