@@ -38,11 +38,13 @@ from server.gateway import (
     Call,
     Gateway,
     IdeProtocol,
+    headers_of,
     read_call,
 )
 from server.health import add_health
 from server.inflight import EndReason, Inflight
 from server.kept_flags import KeptFlags
+from server.known_paths import Endpoint, KnownPaths
 from server.live_settings import LiveSettings
 from server.metrics import Metrics, RequestOutcome
 from server.model_choice import ModelChoice, ServedModel, offers
@@ -138,8 +140,12 @@ def create_app(
     add_health(app, gateway.readiness, flags, metrics)
     protocols = [_load(target)(gateway) for target in PROTOCOLS.values()]
     paths = _by_path(protocols)
-    for rows in paths.values():
-        _add_route(app, gateway, door, rows)
+    endpoints = {place: _endpoint(gateway, door, rows) for place, rows in paths.items()}
+    for (method, path), endpoint in endpoints.items():
+        # A plain route: FastAPI's own would copy and serialise what already is a response.
+        app.add_route(path, endpoint, methods=[method])  # type: ignore[arg-type]
+    known = {place: endpoint for place, endpoint in endpoints.items() if "{" not in place[1]}
+    app.add_middleware(KnownPaths, endpoints=known)
     document = describe(app.title, app.version, paths, keyed=settings.closed)
     app.openapi = lambda: document  # type: ignore[method-assign]
     if settings.cors_origins:
@@ -259,7 +265,7 @@ def _by_path(protocols: Iterable[IdeProtocol]) -> dict[tuple[str, str], list[Row
     return paths
 
 
-def _add_route(app: FastAPI, gateway: Gateway, door: Door, rows: Sequence[Row]) -> None:
+def _endpoint(gateway: Gateway, door: Door, rows: Sequence[Row]) -> Endpoint:
     """Serve one path; the last of `rows` speaks for a call that no protocol has claimed yet."""
 
     assert len({route.scope for _, route in rows}) == 1, "the body, which tells whose, comes later"
@@ -268,10 +274,11 @@ def _add_route(app: FastAPI, gateway: Gateway, door: Door, rows: Sequence[Row]) 
         protocol, route = rows[-1]
         try:
             caller = Caller(scopes=frozenset())
+            headers = headers_of(request)
             if not route.public:
                 address = request.client.host if request.client else ""
-                caller = door.caller(request.headers, address, route.scope)
-            call = await read_call(request, gateway.settings, caller)
+                caller = door.caller(headers, address, route.scope)
+            call = await read_call(request, headers, gateway.settings, caller)
             protocol, route = _claimant(rows, call)
             return await route.handler(call)
         except TabwrightError as error:
@@ -282,9 +289,7 @@ def _add_route(app: FastAPI, gateway: Gateway, door: Door, rows: Sequence[Row]) 
         except ClientDisconnect:
             return Response(status_code=_CANCELLED_STATUS)  # nobody reads it
 
-    # A plain route: FastAPI's own would copy and serialise what already is a response.
-    path, method = rows[0][1].path, rows[0][1].method
-    app.add_route(path, endpoint, methods=[method])  # type: ignore[arg-type]
+    return endpoint
 
 
 def _claimant(rows: Sequence[Row], call: Call) -> Row:

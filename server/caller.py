@@ -137,6 +137,8 @@ def read_wishes(headers: Mapping[str, str], default: Wishes) -> Wishes:
     Raises:
         InvalidRequest: naming the header that is wrong.
     """
+    if not any(name.startswith("x-tabwright-") for name in headers):
+        return default
     before = default.eagerness
     delay_ms = _number(headers, "X-Tabwright-Delay-Ms", before.delay_ms, MAX_DELAY_MS)
     sure = _number(headers, "X-Tabwright-Min-Confidence", before.min_confidence, 1)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import anyio
+import anyio.lowlevel
 
 from server.completer import Completer
 from server.fingerprint import fingerprints, landing
@@ -83,34 +84,36 @@ async def generate(
     prompt_tokens: dict[int, int] = {}
     completion_tokens = 0
 
-    abreast = anyio.CapacityLimiter(_ABREAST)
-
     async def one(choice: Choice, patient: bool) -> None:
         nonlocal completion_tokens
         texts: list[str] = []
         try:
-            async with (
-                abreast,
-                completer.complete(choice.request, running, patient=patient) as pieces,
-            ):
+            async with completer.complete(choice.request, running, patient=patient) as pieces:
                 async for piece in pieces:
                     texts.append(piece.text)
                     await take(choice, piece)
                     if piece.finish:
                         prompt_tokens[choice.prompt] = piece.usage.prompt_tokens
                         completion_tokens += piece.usage.completion_tokens * len(choice.indices)
+                        # What was sent leaves when the loop turns, and tidying up can wait.
+                        await anyio.lowlevel.checkpoint()
         finally:  # what was sent before a client left may have been shown
             running.blank = running.blank and not "".join(texts).strip()
             running.fingerprints |= fingerprints(choice.request, texts)
             running.landing = landing(choice.request)
 
+    async def one_of_many(choice: Choice, abreast: anyio.CapacityLimiter, patient: bool) -> None:
+        async with abreast:
+            await one(choice, patient)
+
     if len(choices) == 1:
         await one(choices[0], False)
     else:
+        abreast = anyio.CapacityLimiter(_ABREAST)
         try:
             async with anyio.create_task_group() as tasks:
                 for place, choice in enumerate(choices):
-                    tasks.start_soon(one, choice, place > 0)
+                    tasks.start_soon(one_of_many, choice, abreast, place > 0)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
     return Usage(sum(prompt_tokens.values()), completion_tokens)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -31,6 +31,7 @@ from tabwright.languages import language_label
 from tabwright.request import CompletionRequest, Finish, Suggestion, Usage
 
 _LONG_TEXT = 50_000  # tokenising more would hold up every other request for milliseconds
+_NOTHING = Suggestion("")
 
 
 class Meter(Protocol):
@@ -130,7 +131,7 @@ class Completer:
         chain = Chain(request, running.wishes)
         limit = _AnswerLimit(request.answer_ms)
         generated = 0
-        told = Suggestion("")
+        told = _NOTHING
         async for new in tokens:
             start = time.perf_counter()
             if meter.first_token_at is None:
@@ -139,7 +140,6 @@ class Completer:
                 timing.first_token(new.queued_s)
             meter.tokens += len(new.ids)
             generated += len(new.ids)
-            told = _joined(told, new)
             texts = [text_of.push((token,)) for token in new.ids]
             ending = new.finish or limit.reached("".join(texts))
             text, stopped = _cut(chain, texts, new.logprobs)
@@ -151,12 +151,12 @@ class Completer:
             timing.postprocess_s += time.perf_counter() - start
             if finish:
                 timing.end(Stage.DECODE)
-                usage = Usage(len(prompt.ids), generated)
-                yield replace(told, text=text, finish=finish, usage=usage)
+                yield _joined(told, new, text, finish, Usage(len(prompt.ids), generated))
                 return
+            told = _joined(told, new, text)
             if text:
-                yield replace(told, text=text)
-                told = Suggestion("")
+                yield told
+                told = _NOTHING
         raise EngineFailed("the engine's stream ended without saying why")
 
 
@@ -182,12 +182,20 @@ async def _nothing(prompt: BuiltPrompt) -> AsyncGenerator[Suggestion, None]:
     yield Suggestion("", Finish.LENGTH, Usage(len(prompt.ids), 0))
 
 
-def _joined(told: Suggestion, new: Tokens) -> Suggestion:
-    """Add what the engine says now to what it said since the last piece."""
-    return replace(
-        told,
-        ids=told.ids + new.ids,
+def _joined(
+    told: Suggestion,
+    new: Tokens,
+    text: str,
+    finish: Finish | None = None,
+    usage: Usage = _NOTHING.usage,
+) -> Suggestion:
+    """Put what the engine says now behind what it said since the last piece that had a text."""
+    return Suggestion(
+        text,
+        finish,
+        usage,
         logprobs=told.logprobs + new.logprobs,
+        ids=told.ids + new.ids,
         alternatives=told.alternatives + new.alternatives,
         prompt=new.prompt or told.prompt,
     )

@@ -14,6 +14,7 @@ import hmac
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def _token(headers: Mapping[str, str]) -> str:
     return bearer or headers.get("x-api-key", "").strip()
 
 
+@lru_cache(maxsize=256)
 def _is_public_name(host: str) -> bool:
     """Tell whether somebody else's name server may answer for `host` (with or without a port)."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host

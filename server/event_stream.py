@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import anyio
+import anyio.lowlevel
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
@@ -186,14 +189,14 @@ class Answer:
             body = await self._work()
 
         problem = await _run(self._reception, self._running, receive, work)
-        if self._running.reason is EndReason.DISCONNECT:
-            return
-        response = (
-            JsonResponse(body, headers=_told(self._running))
-            if problem is None
-            else problem_response(self._dialect, problem)
-        )
-        with anyio.move_on_after(_LAST_WORDS_S):
+        async with _last_words(self._reception, self._running, problem) as somebody_listens:
+            if not somebody_listens:
+                return
+            response = (
+                JsonResponse(body, headers=_told(self._running))
+                if problem is None
+                else problem_response(self._dialect, problem)
+            )
             await response(scope, receive, send)
 
 
@@ -221,30 +224,38 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request; the status line goes out with the first frame."""
 
+        problem = await _run(self._reception, self._running, receive, lambda: self._work_for(send))
+        async with _last_words(self._reception, self._running, problem) as somebody_listens:
+            if not somebody_listens:
+                return
+            last = self._last
+            if problem is not None:
+                if not self._started:
+                    await problem_response(self._dialect, problem)(scope, receive, send)
+                    return
+                last = self._framing.frame(self._dialect.error_body(problem))
+            if not self._started:
+                await send(self._start())
+            await send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _work_for(self, send: Send) -> None:
+        """Send what `work` emits, to a client that reads it."""
         turn = anyio.Lock(fast_acquire=True)  # several choices emit side by side
+        patience_s = self._reception.live.now.write_timeout_s
 
         async def emit(frame: bytes) -> None:
             async with turn:
-                with anyio.move_on_after(self._reception.live.now.write_timeout_s) as limit:
-                    if not self._started:
-                        self._started = True
-                        await send(self._start())
-                    await send({"type": "http.response.body", "body": frame, "more_body": True})
-                if limit.cancelled_caught:
-                    self._running.end(EndReason.DISCONNECT)
+                patience.deadline = anyio.current_time() + patience_s
+                if not self._started:
+                    self._started = True
+                    await send(self._start())
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+                patience.deadline = math.inf
 
-        problem = await _run(self._reception, self._running, receive, lambda: self._work(emit))
-        if self._running.reason is EndReason.DISCONNECT:
-            return
-        with anyio.move_on_after(_LAST_WORDS_S):
-            if problem is None:
-                await emit(self._last)
-            elif not self._started:
-                await problem_response(self._dialect, problem)(scope, receive, send)
-                return
-            else:
-                await emit(self._framing.frame(self._dialect.error_body(problem)))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        with anyio.CancelScope() as patience:  # one for all frames: each costs as much as a frame
+            await self._work(emit)
+        if patience.cancelled_caught:
+            self._running.end(EndReason.DISCONNECT)
 
     def _start(self) -> dict[str, Any]:
         headers = [
@@ -261,17 +272,22 @@ def _told(running: Running) -> dict[str, str]:
     told = {
         "x-request-id": running.shown_id,
         "x-tabwright-source": running.source,
-        "x-tabwright-model": quote(running.model, safe="/ "),
+        "x-tabwright-model": _in_ascii(running.model),
     }
     if running.variants:
         told["x-tabwright-variants"] = variants_text(running.variants)
     return told
 
 
+@lru_cache(maxsize=256)
+def _in_ascii(model: str) -> str:
+    return quote(model, safe="/ ")
+
+
 async def _run(
     reception: Reception, running: Running, receive: Receive, work: Callable[[], Awaitable[None]]
 ) -> Problem | None:
-    """Run `work` in the request's scope and count how it ended."""
+    """Run `work` in the request's scope; say what went wrong."""
     problem: Problem | None = None
     received(running)
     try:
@@ -285,8 +301,23 @@ async def _run(
     except Exception:  # process boundary: the client gets its dialect's error, we get the trace
         logger.exception("request broke")
         problem = reception.problem_of(None)
-    outcome = problem.outcome if problem else RequestOutcome.OK
-    reception.metrics.finished(running, outcome)
-    answered(running.protocol, outcome)
-    reception.suggestions.finished(running, outcome)
     return replace(problem, request_id=running.shown_id) if problem else None
+
+
+@asynccontextmanager
+async def _last_words(
+    reception: Reception, running: Running, problem: Problem | None
+) -> AsyncIterator[bool]:
+    """Give the block time to say how a request ended, or False if nobody listens; then count it.
+
+    What was sent leaves when the loop turns: before the counting, which no client waits for.
+    """
+    try:
+        with anyio.move_on_after(_LAST_WORDS_S):
+            yield running.reason is not EndReason.DISCONNECT
+            await anyio.lowlevel.checkpoint()
+    finally:
+        outcome = problem.outcome if problem else RequestOutcome.OK
+        reception.metrics.finished(running, outcome)
+        answered(running.protocol, outcome)
+        reception.suggestions.finished(running, outcome)

@@ -8,7 +8,7 @@ our own tree. Which protocol gets a call is decided in `server.app`.
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import anyio
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp
 
 from server.caller import Caller, KeyScope, Wishes, read_wishes
@@ -131,7 +131,7 @@ class Gateway:
                 "X-Tabwright-Session", session, "give up to 128 printable ASCII characters"
             )
         return Running(
-            request_id=prefix + uuid.uuid4().hex,
+            request_id=prefix + secrets.token_hex(16),
             alias=alias if _REQUEST_ID.fullmatch(alias) else None,
             protocol=protocol,
             session=session or None,
@@ -149,16 +149,25 @@ class Gateway:
         )
 
 
-async def read_call(request: Request, settings: ServerSettings, caller: Caller) -> Call:
+def headers_of(request: Request) -> dict[str, str]:
+    """The headers by their names in lower case; of one that comes twice the first counts."""
+    raw = reversed(request.scope["headers"])
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+
+
+async def read_call(
+    request: Request, headers: Mapping[str, str], settings: ServerSettings, caller: Caller
+) -> Call:
     """Read one request whole.
 
     Raises:
         BodyTooLarge, BodyTooSlow, InvalidRequest: it cannot be served.
         ClientDisconnect: nobody waits for an answer any more.
     """
-    raw = b"" if request.method == "GET" else await _read_body(request, settings)
+    raw = b"" if request.method == "GET" else await _read_body(request, headers, settings)
     body = parse_object(raw) if raw else {}
-    return Call(body, request.headers, request.query_params, request.path_params, caller)
+    query = request.query_params if request.scope["query_string"] else {}
+    return Call(body, headers, query, request.path_params, caller)
 
 
 def parse_object(raw: bytes) -> Mapping[str, Any]:
@@ -196,16 +205,23 @@ def _is_branch(name: str) -> bool:
     return "[" in name or name in ("str", "int", "float", "bool")
 
 
-async def _read_body(request: Request, settings: ServerSettings) -> bytes:
+async def _read_body(
+    request: Request, headers: Mapping[str, str], settings: ServerSettings
+) -> bytes:
     limit = settings.max_body_bytes
     too_large = BodyTooLarge(f"the body is larger than {limit} bytes; send less context")
-    declared = request.headers.get("content-length", "")
+    declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit * _READ_ON:
         raise too_large
     body = bytearray()
     size = 0
     with anyio.move_on_after(settings.body_timeout_s) as scope:
-        async for chunk in request.stream():
+        more = True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk, more = message.get("body", b""), message.get("more_body", False)
             size += len(chunk)
             if size <= limit:
                 body += chunk

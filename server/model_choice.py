@@ -153,6 +153,8 @@ def _tells_ids(request: CompletionRequest) -> bool:
 
 def _obeyed(wishes: Wishes, said: Mapping[str, object]) -> Wishes:
     """The wishes with what flags say; who asked for what does not matter any more."""
+    if not said and not wishes.asked:
+        return wishes
     if "lines" in said:
         eagerness = replace(wishes.eagerness, lines=Lines(str(said["lines"])))
         wishes = replace(wishes, eagerness=eagerness)

@@ -22,7 +22,7 @@ import anyio
 from tritonclient.grpc.aio import InferenceServerClient
 
 from docs.results.triton_node import Measured, measured, summary, where
-from docs.results.triton_ways import DIRECT, Ask, Asked, Http, Work, gateway
+from docs.results.triton_ways import BARE, DIRECT, Ask, Asked, Http, Work, bare, gateway
 from server.engines.registry import load_engine
 from server.listener import loop_options
 
@@ -70,9 +70,15 @@ def _paired(rows: dict[str, list[float]]) -> dict[str, Any]:
 def _over(rows: dict[str, list[float]], name: str) -> dict[str, Any]:
     return {
         f"over {base}": summary([a - b for a, b in zip(rows[name], rows[base], strict=True)])
-        for base in DIRECT
-        if name not in DIRECT
+        for base in _bases(name)
     }
+
+
+def _bases(name: str) -> tuple[str, ...]:
+    """What a way is compared with."""
+    if name in DIRECT:
+        return ()
+    return (*DIRECT, BARE) if "gateway" in name else DIRECT
 
 
 async def many_at_once(ways: dict[str, Ask]) -> dict[str, Any]:
@@ -103,8 +109,7 @@ def _lost(rates: dict[str, list[float]], name: str) -> dict[str, float]:
         f"lost to {base}": round(
             summary([1 - a / b for a, b in zip(rates[name], rates[base], strict=True)])["p50"], 3
         )
-        for base in DIRECT
-        if name not in DIRECT
+        for base in _bases(name)
     }
 
 
@@ -116,15 +121,17 @@ async def measure(server: Measured) -> dict[str, Any]:
     with anyio.fail_after(BOUND_S):
         async with (
             engine as running,
+            bare(server) as floor,
             gateway(server, CONCURRENCY) as target,
             InferenceServerClient(server.url) as client,
         ):
             # An answer that ends early would measure another length each way.
             rows = prompts(server, 300)
-            rows = [r for r in rows if len(await Http(target, Work([r], TOKENS)).ask(0)) == TOKENS]
+            http = [Http(target, Work([row], TOKENS), keep=False) for row in rows]
+            rows = [r for r, h in zip(rows, http, strict=True) if len(await h.ask(0)) == TOKENS]
             assert len(rows) >= 10, "ten prompts have long answers"
             whole, short = Work(rows, TOKENS), Work(prompts(server, 24), 1)
-            asked = Asked(server.artifact.name, client, running, target)
+            asked = Asked(server.artifact.name, client, running, floor, target)
 
             async with asked.ways(short) as each:
                 first = await one_at_a_time(each, SHORT_ROUNDS)

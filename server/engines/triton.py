@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from server.engines.limits import tokens_granted
 from server.engines.line import Line, State, Ticket, blocks_for
@@ -148,6 +149,8 @@ class TritonEngine:
         ticket = Ticket(tuple(prompt), sampling, granted)
         self._line.join(ticket)
         try:
+            # The request leaves when the loop turns: before its reader prepares, not after that.
+            await anyio.lowlevel.checkpoint()
             yield ticket
         finally:
             ticket.abandon()

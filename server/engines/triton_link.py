@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from server.engines.line import Ticket
@@ -192,6 +193,7 @@ class Link:
                     self._rise()
                 else:
                     self._take(heard)
+                    await anyio.lowlevel.checkpoint()  # its reader first
         except grpc.aio.AioRpcError as error:
             _log.warning("the stream to Triton at %s broke: %s", self.url, error.code())
 

@@ -299,10 +299,10 @@ class OpenAI:
     def _shown(self, choice: Choice, body: CompletionBody) -> ShownChoice:
         given = self._prompts(body)[choice.prompt]
         literal = isinstance(given, str)
-        echo = given if isinstance(given, str) else self._tokenizer.decode(given)
-        return ShownChoice(
-            self._tokenizer, echo if body.echo else "", body.logprobs, literal=literal
-        )
+        echo = ""
+        if body.echo:
+            echo = given if isinstance(given, str) else self._tokenizer.decode(given)
+        return ShownChoice(self._tokenizer, echo, body.logprobs, literal=literal)
 
 
 def _check_together(body: CompletionBody) -> None:
