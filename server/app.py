@@ -135,7 +135,13 @@ def create_app(
     )
     metrics.watch(list(engines.values()), admission, typeahead)
     metrics.watch_flags(lambda: flags.away, lambda: len(flags.versions))
-    app = FastAPI(title="Tabwright", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Tabwright",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `server.tracing` is ours
+    )
     app.state.gateway = gateway
     add_health(app, gateway.readiness, flags, metrics)
     protocols = [_load(target)(gateway) for target in PROTOCOLS.values()]

@@ -142,16 +142,12 @@ class Inflight:
         if self.draining:
             raise ShuttingDown("the gateway is shutting down; try again elsewhere or later")
         self._enter(running)
-        scope = running._scope
-        if running.deadline_s is not None:
-            scope.deadline = anyio.current_time() + running.deadline_s
         reason: EndReason | None = (
             EndReason.SHUTDOWN
         )  # if the task itself is cancelled from outside
         try:
-            with scope:
-                await _watched(running, receive, work)
-            reason = (running.reason or EndReason.DEADLINE) if scope.cancelled_caught else None
+            await _watched(running, receive, work)
+            reason = None if running.done else running.reason or EndReason.DEADLINE
         except Exception:
             reason = None
             raise
@@ -216,9 +212,12 @@ class Inflight:
 async def _watched(running: Running, receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
     try:
         async with anyio.create_task_group() as tasks:
+            running._scope = tasks.cancel_scope
+            if running.deadline_s is not None:
+                running._scope.deadline = anyio.current_time() + running.deadline_s
             tasks.start_soon(_watch, running, receive)
             await work()
-            running.done = True
+            running.done = running.reason is None
             tasks.cancel_scope.cancel()
     except ExceptionGroup as group:
         if len(group.exceptions) == 1:  # the watcher never raises, so this is what `work` raised

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 
 from tabwright.errors import InvalidRequest
 
@@ -96,6 +97,8 @@ class SamplingParams:
 
     def asked(self) -> frozenset[str]:
         """Names of the fields, of those that an engine may refuse, that this request uses."""
+        if _OPTIONAL(self) == _NEUTRAL_VALUES:  # nearly always
+            return frozenset()
         return frozenset(name for name, value in _NEUTRAL.items() if getattr(self, name) != value)
 
 
@@ -108,6 +111,7 @@ _NEUTRAL: dict[str, object] = {
     "alternatives": 0,
     "prompt_logprobs": False,
 }
+_OPTIONAL, _NEUTRAL_VALUES = attrgetter(*_NEUTRAL), tuple(_NEUTRAL.values())
 OPTIONAL_SAMPLING = frozenset(_NEUTRAL)
 
 

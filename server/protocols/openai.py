@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
@@ -225,20 +224,19 @@ class OpenAI:
         return sampling
 
     def _requests(self, body: CompletionBody, sampling: SamplingParams) -> list[CompletionRequest]:
-        shared = CompletionRequest(
-            prefix="",
-            suffix=body.suffix,
-            sampling=sampling,
-            stop=stop_strings(body.stop),
-            model=body.model,
-            user=body.user,
-            # An answer that was typed into has no probabilities for the rest of it.
-            reuse=body.logprobs is None and body.candidates == (body.n or 1),
-        )
+        stop = stop_strings(body.stop)
         return [
-            replace(shared, prefix=prompt)
-            if isinstance(prompt, str)
-            else replace(shared, prompt_ids=tuple(prompt))
+            CompletionRequest(
+                prefix=prompt if isinstance(prompt, str) else "",
+                suffix=body.suffix,
+                sampling=sampling,
+                stop=stop,
+                model=body.model,
+                user=body.user,
+                prompt_ids=None if isinstance(prompt, str) else tuple(prompt),
+                # An answer that was typed into has no probabilities for the rest of it.
+                reuse=body.logprobs is None and body.candidates == (body.n or 1),
+            )
             for prompt in self._prompts(body)
         ]
 
