@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
@@ -19,7 +18,6 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import anyio
-import anyio.lowlevel
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
@@ -189,14 +187,14 @@ class Answer:
             body = await self._work()
 
         problem = await _run(self._reception, self._running, receive, work)
-        async with _last_words(self._reception, self._running, problem) as somebody_listens:
-            if not somebody_listens:
-                return
-            response = (
-                JsonResponse(body, headers=_told(self._running))
-                if problem is None
-                else problem_response(self._dialect, problem)
-            )
+        if self._running.reason is EndReason.DISCONNECT:
+            return
+        response = (
+            JsonResponse(body, headers=_told(self._running))
+            if problem is None
+            else problem_response(self._dialect, problem)
+        )
+        with anyio.move_on_after(_LAST_WORDS_S):
             await response(scope, receive, send)
 
 
@@ -225,9 +223,9 @@ class EventStream:
         """Run the request; the status line goes out with the first frame."""
 
         problem = await _run(self._reception, self._running, receive, lambda: self._work_for(send))
-        async with _last_words(self._reception, self._running, problem) as somebody_listens:
-            if not somebody_listens:
-                return
+        if self._running.reason is EndReason.DISCONNECT:
+            return
+        with anyio.move_on_after(_LAST_WORDS_S):
             last = self._last
             if problem is not None:
                 if not self._started:
@@ -287,7 +285,7 @@ def _in_ascii(model: str) -> str:
 async def _run(
     reception: Reception, running: Running, receive: Receive, work: Callable[[], Awaitable[None]]
 ) -> Problem | None:
-    """Run `work` in the request's scope; say what went wrong."""
+    """Run `work` in the request's scope and count how it ended."""
     problem: Problem | None = None
     received(running)
     try:
@@ -301,23 +299,8 @@ async def _run(
     except Exception:  # process boundary: the client gets its dialect's error, we get the trace
         logger.exception("request broke")
         problem = reception.problem_of(None)
+    outcome = problem.outcome if problem else RequestOutcome.OK
+    reception.metrics.finished(running, outcome)
+    answered(running.protocol, outcome)
+    reception.suggestions.finished(running, outcome)
     return replace(problem, request_id=running.shown_id) if problem else None
-
-
-@asynccontextmanager
-async def _last_words(
-    reception: Reception, running: Running, problem: Problem | None
-) -> AsyncIterator[bool]:
-    """Give the block time to say how a request ended, or False if nobody listens; then count it.
-
-    What was sent leaves when the loop turns: before the counting, which no client waits for.
-    """
-    try:
-        with anyio.move_on_after(_LAST_WORDS_S):
-            yield running.reason is not EndReason.DISCONNECT
-            await anyio.lowlevel.checkpoint()
-    finally:
-        outcome = problem.outcome if problem else RequestOutcome.OK
-        reception.metrics.finished(running, outcome)
-        answered(running.protocol, outcome)
-        reception.suggestions.finished(running, outcome)

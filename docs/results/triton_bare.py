@@ -19,10 +19,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from tritonclient.grpc.aio import InferenceServerClient
 
-from docs.results.triton_ways import OneStream, tensors
+from docs.results.triton_ways import FIXED, OneStream, tensors
 from server.listener import loop_options
 
-FIXED = "/fixed/v1/completions"  # answered at once, without asking Triton
 _START = {
     "type": "http.response.start",
     "status": 200,
@@ -46,7 +45,7 @@ class Proxy:
             message = await receive()
             raw, more = raw + message["body"], message["more_body"]
         body = json.loads(raw)
-        if scope["path"] == FIXED:
+        if scope["path"].startswith(FIXED):
             await send(_START)
             await send(_part(_TOKEN % 0))
             await send(_part(_END % 1) | {"more_body": False})
@@ -87,7 +86,7 @@ async def serve(url: str, model: str) -> None:
         group.start_soon(stream.run)
         config = uvicorn.Config(
             Proxy(stream), http="httptools", ws="none", lifespan="off", log_config=None,
-            access_log=False, server_header=False,
+            access_log=False, server_header=False, timeout_keep_alive=600,
         )  # fmt: skip
         print(f"at http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
         await uvicorn.Server(config).serve([listening])

@@ -1,13 +1,16 @@
 """What the way to Triton costs, paired in one run; print JSON.
 
-Four ways to the same exported model, one after the other in every round and in another order each
-time, with the same prompts and lengths: tritonclient with a stream for each request, as its
-documentation has it; tritonclient with one stream kept open, the cheapest direct call there is; our
-engine, which does the latter, in this process; and the whole gateway over HTTP, another process.
-A request's time is that of its last token: a stream of its own is closed after that, and nobody
-waits. Overhead is the difference to the direct call of the same round: first of requests for one
-token, where little but the way is measured; then of whole answers, in which the model's own time
-varies by more than the way takes; then 16 at once, for the throughput.
+Ways to the same exported model, one after the other in every round and in another order each time,
+with the same prompts and lengths: tritonclient with a stream for each request, as its documentation
+has it; tritonclient with one stream kept open, the cheapest direct call there is; our engine, which
+does the latter, in this process; the whole gateway over HTTP, another process, on connections that
+stay open, as gRPC's do and those of editors; the same with a new connection for each request; and
+what HTTP costs without a gateway (`triton_bare`): a proxy with nothing in it, and the same client
+and server when nobody asks Triton. A request's time is that of its last token: a stream of its own
+is closed after that, and nobody waits. Overhead is the difference to the direct call, and to the
+bare proxy, of the same round: first of requests for one token, where little but the way is
+measured; then of whole answers, in which the model's own time varies by more than the way takes;
+then 16 at once, for the throughput.
 """
 
 from __future__ import annotations
@@ -16,22 +19,24 @@ import json
 import os
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import anyio
 from tritonclient.grpc.aio import InferenceServerClient
 
 from docs.results.triton_node import Measured, measured, summary, where
-from docs.results.triton_ways import BARE, DIRECT, Ask, Asked, Http, Work, bare, gateway
+from docs.results.triton_ways import ALONE, BARE, DIRECT, Ask, Asked, Http, Work, bare, gateway
 from server.engines.registry import load_engine
 from server.listener import loop_options
+from server.raw_client import Target
 
 TOKENS = 24
 SHORT_ROUNDS = 300  # of one request for one token at a time
 ROUNDS = 60  # of one request at a time
 BATCHES = 8  # of CONCURRENCY requests at a time
 CONCURRENCY = 16
-BOUND_S = 240
+BOUND_S = 360
 TARGET_MS, TARGET_LOSS = 1.0, 0.15
 _SOURCE = open(__file__, encoding="utf-8").read()  # noqa: SIM115
 
@@ -76,7 +81,7 @@ def _over(rows: dict[str, list[float]], name: str) -> dict[str, Any]:
 
 def _bases(name: str) -> tuple[str, ...]:
     """What a way is compared with."""
-    if name in DIRECT:
+    if name in (*DIRECT, ALONE):
         return ()
     return (*DIRECT, BARE) if "gateway" in name else DIRECT
 
@@ -113,6 +118,15 @@ def _lost(rates: dict[str, list[float]], name: str) -> dict[str, float]:
     }
 
 
+async def answered(target: Target, work: Work) -> Work:
+    """Those of the prompts whose answers are long: others would measure another length each way."""
+    asks = [Http(target, replace(work, rows=[row]), keep=False).ask for row in work.rows]
+    lengths = [len(await ask(0)) for ask in asks]
+    rows = [row for row, length in zip(work.rows, lengths, strict=True) if length == work.tokens]
+    assert len(rows) >= 10, "ten prompts have long answers"
+    return replace(work, rows=rows)
+
+
 async def measure(server: Measured) -> dict[str, Any]:
     """All ways, paired."""
     engine = load_engine(
@@ -125,12 +139,8 @@ async def measure(server: Measured) -> dict[str, Any]:
             gateway(server, CONCURRENCY) as target,
             InferenceServerClient(server.url) as client,
         ):
-            # An answer that ends early would measure another length each way.
-            rows = prompts(server, 300)
-            http = [Http(target, Work([row], TOKENS), keep=False) for row in rows]
-            rows = [r for r, h in zip(rows, http, strict=True) if len(await h.ask(0)) == TOKENS]
-            assert len(rows) >= 10, "ten prompts have long answers"
-            whole, short = Work(rows, TOKENS), Work(prompts(server, 24), 1)
+            whole = await answered(target, Work(prompts(server, 300), TOKENS))
+            short = await answered(target, Work(prompts(server, 24), 1))
             asked = Asked(server.artifact.name, client, running, floor, target)
 
             async with asked.ways(short) as each:

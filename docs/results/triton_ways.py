@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import anyio
@@ -27,6 +27,8 @@ from tabwright.request import SamplingParams
 Ask = Callable[[int], Awaitable[list[float]]]  # a request's number → when each token came
 DIRECT = ("tritonclient", "tritonclient, one stream")
 BARE = "bare HTTP proxy"
+ALONE = "HTTP alone"  # the same, answered without asking Triton
+FIXED = "/fixed"
 
 
 @dataclass(frozen=True)
@@ -287,8 +289,10 @@ class Asked:
         http = {
             BARE: Http(self.bare, work, keep=True),
             "gateway": Http(self.gateway, work, keep=True),
-            "gateway, new connections": Http(self.gateway, work, keep=False),
         }
+        if work.tokens == 1:  # in whole answers neither would be seen
+            http["gateway, new connections"] = Http(self.gateway, work, keep=False)
+            http[ALONE] = Http(replace(self.bare, prefix=FIXED), work, keep=True)
         async with anyio.create_task_group() as group:
             group.start_soon(kept.run)
             yield {
