@@ -135,23 +135,12 @@ def create_app(
     )
     metrics.watch(list(engines.values()), admission, typeahead)
     metrics.watch_flags(lambda: flags.away, lambda: len(flags.versions))
-    app = FastAPI(
-        title="Tabwright",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # `server.tracing` is ours
-    )
+    app = _bare_app()
     app.state.gateway = gateway
     add_health(app, gateway.readiness, flags, metrics)
     protocols = [_load(target)(gateway) for target in PROTOCOLS.values()]
     paths = _by_path(protocols)
-    endpoints = {place: _endpoint(gateway, door, rows) for place, rows in paths.items()}
-    for (method, path), endpoint in endpoints.items():
-        # A plain route: FastAPI's own would copy and serialise what already is a response.
-        app.add_route(path, endpoint, methods=[method])  # type: ignore[arg-type]
-    known = {place: endpoint for place, endpoint in endpoints.items() if "{" not in place[1]}
-    app.add_middleware(KnownPaths, endpoints=known)
+    _add_routes(app, {place: _endpoint(gateway, door, rows) for place, rows in paths.items()})
     document = describe(app.title, app.version, paths, keyed=settings.closed)
     app.openapi = lambda: document  # type: ignore[method-assign]
     if settings.cors_origins:
@@ -164,6 +153,17 @@ def create_app(
     _speak_where_no_route_does(app, spoken, protocols[-1])
     app.add_middleware(Visits, templates=templates, on_end=on_visit)
     return app
+
+
+def _bare_app() -> FastAPI:
+    return FastAPI(
+        title="Tabwright",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        # Ours are `server.tracing` and `server.metrics`, which tell nothing of a request's text.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
 
 
 def _let_pages_in(app: FastAPI, origins: Sequence[str]) -> None:
@@ -269,6 +269,14 @@ def _by_path(protocols: Iterable[IdeProtocol]) -> dict[tuple[str, str], list[Row
         for route in protocol.routes():
             paths.setdefault((route.method, route.path), []).append((protocol, route))
     return paths
+
+
+def _add_routes(app: FastAPI, endpoints: Mapping[tuple[str, str], Endpoint]) -> None:
+    for (method, path), endpoint in endpoints.items():
+        # A plain route: FastAPI's own would copy and serialise what already is a response.
+        app.add_route(path, endpoint, methods=[method])  # type: ignore[arg-type]
+    known = {place: endpoint for place, endpoint in endpoints.items() if "{" not in place[1]}
+    app.add_middleware(KnownPaths, endpoints=known)
 
 
 def _endpoint(gateway: Gateway, door: Door, rows: Sequence[Row]) -> Endpoint:
