@@ -1,9 +1,14 @@
 """Puts a run and what it has to beat side by side: a small file of numbers, and the curve.
 
-    tabwright train ngram --data SHARDS --checkpoint RUN/checkpoints/step-* --json > worth.jsonl
-    python docs/results/learning.py RUN worth.jsonl docs/results/learning
+    tabwright train ngram --data SHARDS --tokens 11000000 --rows 128 --json > ngram.jsonl
+    tabwright train ngram --data SHARDS --orders --rows 128 --json \\
+        --checkpoint RUN/checkpoints/step-* > worth.jsonl
+    python docs/results/learning.py docs/results/learning --ngram ngram.jsonl \\
+        --stage RUN worth.jsonl
 
-writes `learning.json` and `learning.svg`. All losses on the curve are of the same held-out tokens.
+writes `learning.json` and `learning.svg`; `--stage` again for what a run was continued by. Losses
+are of the same held-out tokens, but for the dashed line: what the run measured itself, on rows of
+which half have holes.
 """
 
 from __future__ import annotations
@@ -18,30 +23,31 @@ from typing import Any
 
 from training.records import METRICS, STARTS, Row, read_lines
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 300, 46, 38, 14, 120
-GREY, INK, LINES = "#8a939c", "#59636e", ("#b3470a", "#1a7f37")
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 300, 46, 38, 14, 150
+GREY, INK, BLUE, LINES = "#8a939c", "#59636e", "#0b62c4", ("#b3470a", "#1a7f37")
 Points = Sequence[tuple[float, float]]
 
 
-def summary(run: Path, worths: Sequence[Row]) -> dict[str, Any]:
-    """What was run where, the curve, and what everything is worth."""
+def stage(run: Path, worths: Sequence[Row]) -> dict[str, Any]:
+    """What one run did where, and what its checkpoints are worth."""
     steps = sorted({row["step"]: row for row in read_lines(run / METRICS)}.values(), key=_step)
-    starts = read_lines(run / STARTS)
     told = json.loads((run / "run.json").read_text("utf-8"))
     data = told["config"]["data"]
     measured = [row for row in steps if "held_out_loss" in row]
-    seconds = sum(row["seconds"] + row.get("measure_seconds", 0) for row in steps)
+    measuring = sum(row.get("measure_seconds", 0) for row in measured)
+    seconds = sum(row["seconds"] for row in steps) + measuring
     return {
         "config": told["config"],
         "data": told["data"],
-        "starts": starts,
+        "starts": read_lines(run / STARTS),
         "steps": len(steps),
-        "positions": len(steps) * data["batch_rows"] * data["context"],
+        "positions_a_step": data["batch_rows"] * data["context"],
         "tokens_learnt": sum(row["tokens"] for row in steps),
         "seconds": round(seconds, 1),
-        "of_them_measuring": round(sum(row.get("measure_seconds", 0) for row in measured), 1),
+        "of_them_measuring": round(measuring, 1),
         "processor_seconds": round(_processor(steps), 1),
         "median_step_seconds": statistics.median(row["seconds"] for row in steps),
+        "least_step_seconds": min(row["seconds"] for row in steps),
         "loss": [[row["step"], round(row["loss"], 4)] for row in steps[::20]],
         "held_out_with_holes": [[r["step"], round(r["held_out_loss"], 4)] for r in measured],
         "worth": list(worths),
@@ -61,22 +67,24 @@ def _processor(steps: Sequence[Row]) -> float:
     return total
 
 
-def curve(found: dict[str, Any]) -> str:
+def curve(stages: Sequence[dict[str, Any]], ngrams: Sequence[Row]) -> str:
     """Held-out loss by positions read, with a line for each n-gram model."""
-    data = found["config"]["data"]
-    size = data["batch_rows"] * data["context"] / 1e6
-    points, levels = [], []
-    for row in found["worth"]:
-        if row["model"].startswith("checkpoint"):
+    points: list[tuple[float, float]] = []
+    own: list[tuple[float, float]] = []
+    before = 0.0
+    for one in stages:
+        size = one["positions_a_step"] / 1e6
+        for row in one["worth"]:
             step = int(row["model"].rpartition("-")[2])
-            points.append((step * size, row["held_out_loss"]))
-        else:
-            levels.append((row["model"], row["held_out_loss"]))
-    return "\n".join(_svg(sorted(points), levels)) + "\n"
+            points.append((before + step * size, row["held_out_loss"]))
+        own += [(before + step * size, loss) for step, loss in one["held_out_with_holes"]]
+        before += one["steps"] * size
+    levels = [(row["model"], row["held_out_loss"]) for row in ngrams]
+    return "\n".join(_svg(sorted(points), own, levels)) + "\n"
 
 
-def _svg(points: Points, levels: Sequence[tuple[str, float]]) -> Iterator[str]:
-    values = [y for _, y in [*points, *levels]]
+def _svg(points: Points, own: Points, levels: Sequence[tuple[str, float]]) -> Iterator[str]:
+    values = [y for _, y in [*points, *own, *levels]]
     low, high, end = min(values) - 0.2, max(values) + 0.2, points[-1][0]
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -102,11 +110,12 @@ def _svg(points: Points, levels: Sequence[tuple[str, float]]) -> Iterator[str]:
         yield _line(y, f'"{colour}"')
         yield _text(WIDTH - RIGHT + 6, y + 4, f"{name} {loss:.2f}", "start", colour)
     drawn = [place(x, y) for x, y in points]
-    line = " ".join(f"{x},{y}" for x, y in drawn)
-    yield f'<polyline points="{line}" fill="none" stroke="#0b62c4" stroke-width="2"/>'
-    yield from (f'<circle cx="{x}" cy="{y}" r="3" fill="#0b62c4"/>' for x, y in drawn)
+    for places, look in ((drawn, ""), ([place(x, y) for x, y in own], ' stroke-dasharray="5 4"')):
+        line = " ".join(f"{x},{y}" for x, y in places)
+        yield f'<polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="2"{look}/>'
+    yield from (f'<circle cx="{x}" cy="{y}" r="3" fill="{BLUE}"/>' for x, y in drawn)
     last = drawn[-1]
-    yield _text(last[0] + 8, last[1] + 4, f"the run {points[-1][1]:.2f}", "start", "#0b62c4")
+    yield _text(last[0] + 8, last[1] + 4, f"the run {points[-1][1]:.2f}", "start", BLUE)
     yield "</svg>"
 
 
@@ -122,13 +131,16 @@ def _text(x: float, y: float, words: str, anchor: str, colour: str = INK) -> str
 def main() -> None:
     """Write both files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("worth", type=Path, help="what `tabwright train ngram --json` printed")
     parser.add_argument("out", type=Path, help="name of the files without their ends")
+    parser.add_argument("--ngram", type=Path, required=True, help="what n-gram models are worth")
+    parser.add_argument("--stage", nargs=2, type=Path, action="append", required=True,
+                        metavar=("RUN", "WORTH"))  # fmt: skip
     args = parser.parse_args()
-    found = summary(args.run, read_lines(args.worth))
+    stages = [stage(run, read_lines(worth)) for run, worth in args.stage]
+    ngrams = read_lines(args.ngram)
+    found = {"stages": stages, "ngrams": ngrams}
     args.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    args.out.with_suffix(".svg").write_text(curve(found), encoding="utf-8")
+    args.out.with_suffix(".svg").write_text(curve(stages, ngrams), encoding="utf-8")
 
 
 if __name__ == "__main__":
