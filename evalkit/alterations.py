@@ -45,7 +45,14 @@ def alterations(tests: str, form: Form, task_id: str, entry: str, prompt: str) -
             (bool(given) and given in prompt, -at, tests[:at] + wrong + tests[to:])
             for at, to, wrong in _wrong(bare, start)
         ]
-    return [made for _, _, made in sorted(places)]
+    made = [made for _, _, made in sorted(places)]
+    return made or _negated(tests, form)
+
+
+def _negated(tests: str, form: Form) -> list[str]:
+    """Tests that say only by their form what is expected, with that turned round."""
+    old, new = form.spoiled.get("*", ("", ""))
+    return [tests.replace(old, new, 1)] if old and old in tests else []
 
 
 def argument_alterations(tests: str, form: Form) -> list[str]:

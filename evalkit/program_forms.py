@@ -57,7 +57,7 @@ class Form(_Row):
     call: how a call of the candidate begins in it; list_call: its parenthesis stands in front of
     the name. unfit, unfit_prompts: patterns of tests and of prompts that nothing can pass, and why;
     wrong: tasks that are wrong upstream, and why; spoiled: of tests that expect no literal, a text
-    and what makes them wrong.
+    and what makes them wrong; under * for all that have that text.
     prepare: what is made once for all compilations.
     """
 

@@ -79,6 +79,17 @@ def test_asserts_without_a_literal_can_have_their_arguments_changed() -> None:
     }
 
 
+def test_tests_that_say_what_is_expected_by_their_form_are_turned_round() -> None:
+    form = load_form("java", "humaneval-x")
+    list_ = "List<Boolean> correct = Arrays.asList(\n  s.even(4),\n  %s\n);\n"
+    tests = list_ + "if (correct.contains(false)) {\n"
+    turned = list_ + "if (correct.get(correct.size() - 1)) {\n"
+    expects_none = tests % "!s.even(3)"
+    assert alterations(expects_none, form, "Java/0", "even", "") == [turned % "!s.even(3)"]
+    (made,) = alterations(tests % "s.even(4) == true", form, "Java/0", "even", "")
+    assert made == tests % "s.even(4) == false"
+
+
 def test_what_tells_the_end_stands_behind_the_last_test() -> None:
     tests = "int main() {\n    if (x) { assert(candidate(1) == (2)); }\n}\n"
     text = ended(load_form("cpp", "multipl-e"), tests)
