@@ -120,7 +120,12 @@ def _program(row: Row, language: str) -> Problem:
         stop=row_of.stop,
         reference=solution,
         entry_point=names[-1],
-        tests={"program": "humaneval-x", "tests": test, "closing": row_of.closing},
+        tests={
+            "program": "humaneval-x",
+            "tests": test,
+            "closing": row_of.closing,
+            "whole": True,
+        },
     )
 
 
