@@ -142,7 +142,9 @@ def test_check_runs_the_references_of_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "humaneval_js.jsonl"
-    file.write_text(json.dumps(JAVASCRIPT) + "\n")
+    behind = "  return both(n);\n}\n\nfunction both(n) {\n  return n + n;\n}\n"
+    other = {**JAVASCRIPT, "task_id": "JavaScript/9", "canonical_solution": behind}
+    file.write_text(f"{json.dumps(JAVASCRIPT)}\n{json.dumps(other)}\n")
     words = ["check", "--benchmark", "humaneval-x", "--path", str(file), "--lang", "javascript"]
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["passed"] == 1
+    assert json.loads(capsys.readouterr().out)["passed"] == 2
