@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,14 @@ def test_a_parser_that_works_too_long_is_given_up(monkeypatch: pytest.MonkeyPatc
     assert error_share("go", _CODE["a.go"].encode() * 100) is None
     monkeypatch.setattr("training.data.taggers.syntax._MAX_REPORTS", 30_000)
     assert error_share("go", _CODE["a.go"].encode()) == 0.0
+
+
+def test_the_parser_keeps_nothing_of_what_it_read() -> None:
+    source = _CODE["a.go"].encode() * 200
+    error_share("go", source)
+    before = sys.getallocatedblocks()
+    error_share("go", source)
+    assert sys.getallocatedblocks() - before < 20
 
 
 def test_python_nested_beyond_the_parser_is_unparsable_and_no_crash() -> None:

@@ -24,8 +24,6 @@ from training.data.engine import Progress, Step
 from training.data.run import Run, planned
 
 _SQL_MEMORY = "600MB"
-# The workers are replaced after this many parts each, so that what a parser leaks does not add up.
-_PARTS_PER_WORKER = 16
 
 
 @contextmanager
@@ -44,43 +42,16 @@ def open_engine(
     if workers == 1:
         yield LocalEngine(None, workers, shown)
         return
-    pool = _Workers(workers)
-    try:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
         yield LocalEngine(pool, workers, shown)
-    finally:
-        pool.close()
-
-
-class _Workers:
-    """Processes that are all replaced at once: the pool's own `max_tasks_per_child` can hang."""
-
-    def __init__(self, count: int) -> None:
-        self.at_most = count * _PARTS_PER_WORKER
-        self._count, self._given = count, 0
-        self._pool: ProcessPoolExecutor | None = None
-
-    def for_parts(self, parts: int) -> ProcessPoolExecutor:
-        """A pool whose processes will not have done too much after these, `at_most`, parts."""
-        if self._given + parts > self.at_most:
-            self.close()
-        if self._pool is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._count, mp_context=spawn)
-        self._given += parts
-        return self._pool
-
-    def close(self) -> None:
-        """End them, once they have done what they do."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        self._pool, self._given = None, 0
 
 
 @dataclass(frozen=True, slots=True)
 class LocalEngine:
     """See `training.data.engine.DataEngine`."""
 
-    pool: _Workers | None
+    pool: ProcessPoolExecutor | None
     workers: int
     progress: Callable[[Progress], None]
 
@@ -99,15 +70,8 @@ class LocalEngine:
                 step.work(run, part)
                 yield
             return
-        size = self.pool.at_most
-        for at in range(0, len(parts), size):
-            yield from self._work_together(step, run, parts[at : at + size], self.pool)
-
-    def _work_together(
-        self, step: Step, run: Run, parts: Sequence[int], workers: _Workers
-    ) -> Iterator[None]:
-        pool, place = workers.for_parts(len(parts)), (run.folder, run.digest)
-        running = [pool.submit(_work_on, step.work, *place, part) for part in parts]
+        place = (run.folder, run.digest)
+        running = [self.pool.submit(_work_on, step.work, *place, part) for part in parts]
         try:
             yield from (finished.result() for finished in as_completed(running))
         except BrokenProcessPool as error:
