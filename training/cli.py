@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--run", type=Path, required=True, dest="folder")
     verb.add_argument("--prose", type=Path, default=Path(sysconfig.get_path("purelib")),
                       help="texts that the other vocabulary is learnt from")  # fmt: skip
+    verb.add_argument("--gpt2", type=Path, metavar="FOLDER",
+                      help="GPT-2's encoder.json and vocab.bpe, to compare with")  # fmt: skip
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=_tokenizer)
 
@@ -147,13 +149,16 @@ def _tokenizer(args: argparse.Namespace) -> int:
     from training.data.run import read_run
     from training.fertility import fertility
 
-    rows = fertility(read_run(args.folder), args.prose)
+    rows = fertility(read_run(args.folder), args.prose, args.gpt2)
     if args.json:
         print(json.dumps([row._asdict() for row in rows]))
         return 0
-    print(f"{'language':<16} {'characters':>12} {'a token':>8} {'of prose':>9}")
+    print(f"{'language':<16} {'characters':>12} {'a token':>8} {'of prose':>9} {'GPT-2':>8}")
     for row in rows:
-        print(f"{row.language:<16} {row.characters:>12,} {row.own:>8.2f} {row.prose:>9.2f}")
+        gpt2 = "-" if row.gpt2 is None else f"{row.gpt2:.2f}"
+        print(
+            f"{row.language:<16} {row.characters:>12,} {row.own:>8.2f} {row.prose:>9.2f} {gpt2:>8}"
+        )
     return 0
 
 

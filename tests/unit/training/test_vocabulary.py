@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 
 from tabwright.cli import main as tabwright
 from tabwright.errors import ConfigError
@@ -105,6 +107,35 @@ def test_the_own_vocabulary_holds_more_code_in_a_token_than_one_of_prose(
     words = ["train", "tokenizer", "--run", str(run.folder), "--prose", str(tmp_path), "--json"]
     assert tabwright(words) == 0
     assert json.loads(capsys.readouterr().out)[0]["own"] == row.own
+
+
+@pytest.mark.parametrize("names", [("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")])
+def test_the_files_of_gpt2_are_read_where_they_are(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: tuple[str, str]
+) -> None:
+    (tmp_path / "page.md").write_text("The quick brown fox. " * 200)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: at for at, token in enumerate([*alphabet, "re", "tu", "retu"])}
+    (tmp_path / names[0]).write_text(json.dumps(vocabulary))
+    (tmp_path / names[1]).write_text("#version: 0.2\nr e\nt u\nre tu\n")
+    (row,) = fertility(run, tmp_path, tmp_path)
+    texts = [row["text"] for row in pq.read_table(run.folder / "clean").to_pylist()]
+    size = sum(map(len, texts))
+    merged = sum(3 * text.count("return") + text.count("area") for text in texts)
+    assert row.gpt2 == size / (size - merged)
+    words = ["train", "tokenizer", "--run", str(run.folder), "--prose", str(tmp_path)]
+    assert tabwright([*words, "--gpt2", str(tmp_path)]) == 0
+    assert f"{row.gpt2:.2f}" in capsys.readouterr().out
+
+
+def test_files_that_are_not_those_of_gpt2_are_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("The quick brown fox. " * 200)
+    with pytest.raises(ConfigError, match="neither encoder"):
+        fertility(run, tmp_path, tmp_path)
+    (tmp_path / "encoder.json").write_text('{"a": 0}')
+    (tmp_path / "vocab.bpe").write_text("r e\n")
+    with pytest.raises(ConfigError, match="--gpt2"):
+        fertility(run, tmp_path, tmp_path)
 
 
 def test_a_folder_without_prose_is_refused(run: Run, tmp_path: Path) -> None:
