@@ -19,11 +19,11 @@ from training.data.shards import HELD_OUT, TRAIN
 from training.data.tagging import documents
 
 STEP = "clean"
+_COPIED = ("id", "source", "repo", "path", "commit", "licence", "language")
 SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("id", "source", "repo", "path", "licence", "language")]
+    [(name, pa.string()) for name in _COPIED]
     + [("split", pa.string()), ("text", pa.large_string()), ("replaced", pa.list_(pa.string()))]
 )
-_COPIED = ("id", "source", "repo", "path", "licence", "language")
 
 
 def clean_part(run: Run, part: int) -> None:

@@ -121,7 +121,8 @@ def _explain(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(row))
             continue
-        print(f"{row['repo']}: {row['path']} ({row['id']}): {row['fate']}")
+        repo = f"{row['repo']}@{row['commit']}" if row["commit"] else row["repo"]
+        print(f"{repo}: {row['path']} ({row['id']}): {row['fate']}")
         for tag in row["tags"]:
             print(f"  {tag['tag']}: {tag['evidence']}{'' if tag['drops'] else ' (does not drop)'}")
         copied = [("copy of", row["duplicate_of"])] if row["duplicate_of"] else []

@@ -28,8 +28,9 @@ class Document:
     """A text with its origin.
 
     `repo` is the project it belongs to, `path` its place there, `licence` an SPDX expression or ""
-    where none is known, `language` a row of languages.toml or "other". `id` is its lineage id: the
-    same file of the same project has the same id in every run.
+    where none is known, `language` a row of languages.toml or "other", `commit` the one that its
+    repository was at, "" if unknown. `id` is its lineage id: the same file of the same project has
+    the same id in every run.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Document:
     licence: str
     language: str
     held_out: bool = False
+    commit: str = ""
 
     @property
     def id(self) -> str:
@@ -63,6 +65,7 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
         ("repo", pa.string()),
         ("path", pa.string()),
+        ("commit", pa.string()),
         ("licence", pa.string()),
         ("language", pa.string()),
         ("held_out", pa.bool_()),

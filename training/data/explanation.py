@@ -20,7 +20,7 @@ from training.data.shards import SPLITS
 from training.data.signing import SHINGLES
 from training.data.tagging import STEP as DOCUMENTS
 
-_ORIGIN = ("id", "source", "repo", "path", "language", "licence", "bytes", "held_out")
+_ORIGIN = ("id", "source", "repo", "commit", "path", "language", "licence", "bytes", "held_out")
 _NEIGHBOURS = 5
 
 

@@ -28,7 +28,7 @@ from training.data.shards import SCHEMA_VERSION, SPLITS, TRAIN, Entry, read_mani
 STEP = "tokens"
 SHARDS, WORK, TOKENIZER = "shards", ".shards", "tokenizer.json"
 _COUNTS = ("documents", "tokens", "bytes")
-_ORIGIN = ("id", "source", "repo", "path", "licence", "language")
+_ORIGIN = ("id", "source", "repo", "path", "licence", "language", "commit")
 _KINDS = (".npy", ".jsonl", ".json")
 
 
@@ -137,6 +137,11 @@ class _Writer:
             file.unlink(missing_ok=True)
         if self._rows:
             np.save(self._stem.with_suffix(".npy"), np.concatenate(self._rows))
-            rows = "".join(json.dumps(asdict(entry)) + "\n" for entry in self._entries)
+            rows = "".join(json.dumps(_stated(entry)) + "\n" for entry in self._entries)
             self._stem.with_suffix(".jsonl").write_text(rows, encoding="utf-8")
         return self._counts
+
+
+def _stated(entry: Entry) -> dict[str, Any]:
+    """What is known of a document: most have no commit."""
+    return {name: value for name, value in asdict(entry).items() if name != "commit" or value}

@@ -26,7 +26,7 @@ from training.data.config import DataConfig
 from training.data.opt_out import read_list
 from training.data.sources import Part, list_parts, part_from_plan
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 _PATTERN = frozenset("*?[]{}\\")
 
 

@@ -2,7 +2,7 @@
 
 <folder>/
   train-00000.npy    uint16 or uint32 ids of whole documents, one after the other
-  train-00000.jsonl  a row a document: start, tokens, lineage id, repository, path, licence, ...
+  train-00000.jsonl  a row a document: start, tokens, lineage id, repository, commit, path, ...
   held_out-00000.*   the same for documents that training never sees
   tokenizer.json
   manifest.json      digests of all files, counts, sources with weights; written last
@@ -39,6 +39,7 @@ class Entry:
     path: str
     licence: str
     language: str
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tabwright.errors import ConfigError
+from training.data.commits import commit_at
 from training.data.config import (
     DataConfig,
     FolderSource,
@@ -42,6 +43,7 @@ class File(NamedTuple):
     licence: str
     size: int
     held_out: bool = False
+    commit: str = ""
 
 
 class Raw(NamedTuple):
@@ -54,6 +56,7 @@ class Raw(NamedTuple):
     held_out: bool
     language: str = ""
     problem: str = ""
+    commit: str = ""
 
 
 class Part(NamedTuple):
@@ -89,7 +92,7 @@ def read_part(config: DataConfig, part: Part) -> Iterator[Raw]:
         table = source if isinstance(source, TableSource) else source.table
         for row in read_table(table, part.table, part.groups):
             origin = (row.path, row.repo, row.licence, source.held_out)
-            yield Raw(row.content, *origin, row.language, row.problem)
+            yield Raw(row.content, *origin, row.language, row.problem, row.commit)
         return
     for file in part.files:
         held_out = source.held_out or file.held_out
@@ -102,7 +105,7 @@ def read_part(config: DataConfig, part: Part) -> Iterator[Raw]:
                 raw = _bounded(Path(file.file), config.read.max_bytes)
         except OSError as error:
             problem = error.strerror or "error"
-        yield Raw(raw, file.path, file.repo, file.licence, held_out, "", problem)
+        yield Raw(raw, file.path, file.repo, file.licence, held_out, "", problem, file.commit)
 
 
 def _table(source: TableSource | HubSource) -> TableSource:
@@ -137,11 +140,13 @@ def _files(source: Source) -> Iterator[File]:
             root = _existing(source.folder)
             depth = source.repo_depth
             for file in _as_files(root, walk(root), source.name, source.licence):
+                place = Path(file.file).parent
                 inner = "/".join(file.path.split("/")[:depth]) if depth else ""
                 repo = f"{source.name}/{inner}" if inner else source.name
-                licence = _licence_of(Path(file.file).parent, root, source.licence)
+                licence = _licence_of(place, root, source.licence)
                 path = file.path[len(inner) :].lstrip("/")
-                yield file._replace(repo=repo, path=path, licence=licence)
+                commit = commit_at(place, root)
+                yield file._replace(repo=repo, path=path, licence=licence, commit=commit)
         case _:
             raise AssertionError(source)
 

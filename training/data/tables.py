@@ -34,11 +34,12 @@ _COLUMNS = {
     "repo": ("max_stars_repo_name", "repo_name", "repo", "repository"),
     "licence": ("max_stars_repo_licenses", "detected_licenses", "licenses", "license", "licence"),
     "language": ("lang", "language", "programming_language"),
+    "commit": ("max_stars_repo_head_hexsha", "revision_id", "commit"),
     "question": ("question", "question_body"),
     "answers": ("answers", "answer"),
     "title": ("title", "question_title"),
 }
-_ORIGIN = ("path", "repo", "licence", "language")
+_ORIGIN = ("path", "repo", "licence", "language", "commit")
 
 
 class Row(NamedTuple):
@@ -50,6 +51,7 @@ class Row(NamedTuple):
     licence: str
     language: str
     problem: str = ""
+    commit: str = ""
 
 
 def list_table(source: TableSource, size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -223,6 +225,7 @@ def _row(source: TableSource, chosen: Mapping[str, str], row: Mapping[str, Any])
         text("licence") or source.licence,
         text("language"),
         problem,
+        text("commit"),
     )
 
 

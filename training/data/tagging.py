@@ -67,6 +67,7 @@ def _row(
         "source": document.source,
         "repo": document.repo,
         "path": document.path,
+        "commit": document.commit,
         "licence": header_licence(document.text) or document.licence,
         "language": document.language,
         "held_out": document.held_out,
@@ -91,7 +92,9 @@ def _document(run: Run, part: int, raw: Raw) -> tuple[Document, list[Tag]]:
     if language not in (run.config.filters.languages or {row.name for row in languages()}):
         tags.append(Tag("language", language))
     source = run.parts[part].source
-    document = Document(text, raw.path, raw.repo, source, raw.licence, language, raw.held_out)
+    document = Document(
+        text, raw.path, raw.repo, source, raw.licence, language, raw.held_out, raw.commit
+    )
     return document, tags
 
 

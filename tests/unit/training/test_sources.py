@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tabwright.cli import main as tabwright
 from training.data.config import DataConfig, FolderSource, StdlibSource, TableSource
 from training.data.document import Document
+from training.data.engines.local import open_engine
 from training.data.licence_texts import UNRECOGNISED, recognise
+from training.data.pipeline import build
+from training.data.run import open_run
+from training.data.shards import TRAIN, open_shards
 from training.data.sources import list_parts, read_part, walk
 from training.data.taggers.licence import prepare
 
@@ -86,6 +92,44 @@ def test_a_header_wins_over_the_repository_and_the_conflict_is_noted() -> None:
     assert [t.name for t in tagger(free)] == ["licence_conflict"]
     held = Document(text.format("GPL-3.0-only"), "a.py", "r", "s", "MIT", "python")
     assert [t.name for t in tagger(held)] == ["licence", "licence_conflict"]
+
+
+def _commit(folder: Path) -> str:
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "first"], check=True)
+    done = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_the_commit_of_a_checkout_goes_with_its_files_to_the_shards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = (
+        "def add(left, right):\n    # Adds both.\n    return left + right\n\n\nprint(add(1, 2))\n"
+    )
+    _write(tmp_path / "code", {"one/src/a.py": code, "two/b.py": code.replace("add", "plus")})
+    commit = _commit(tmp_path / "code" / "one")
+    row = {"content": code.replace("add", "sum_of"), "path": "c.py", "repo_name": "r"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row | {"max_stars_repo_head_hexsha": "ab12"}))
+    sources = (
+        FolderSource(
+            kind="folder", name="f", folder=tmp_path / "code", licence="MIT", repo_depth=1
+        ),
+        TableSource(kind="table", name="t", files=f"{tmp_path}/rows.jsonl", licence="MIT"),
+    )
+    config = {"tokenizer": {"vocab_size": 600}, "splits": {"held_out_share": 0}}
+    run = open_run(tmp_path / "run", DataConfig.model_validate({"source": sources, **config}))
+    with open_engine(workers=1) as engine:
+        build(engine, run)
+    entries = [e for shard in open_shards(run.folder / "shards", TRAIN) for e in shard.entries]
+    assert {entry.path: entry.commit for entry in entries} == {
+        "src/a.py": commit, "b.py": "", "c.py": "ab12",
+    }  # fmt: skip
+    words = ["train", "data", "explain", "--run", str(run.folder), "--path"]
+    assert tabwright([*words, "src/a.py"]) == 0
+    assert capsys.readouterr().out.startswith(f"f/one@{commit}: src/a.py")
 
 
 def test_a_line_without_end_is_counted_and_never_read_whole(tmp_path: Path) -> None:
