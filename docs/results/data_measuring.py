@@ -62,10 +62,13 @@ def _look(pid: int, cpu: dict[int, float], peaks: dict[str, float]) -> None:
 
 
 def kill_at_random(command: list[str], kills: int, within_s: float) -> list[float]:
-    """Start the command again and again and kill it, with its children; says after how long."""
+    """Start the command again and again and kill it, with its children; says after how long.
+
+    A start that ended by itself before its time is not counted.
+    """
     draw = random.Random(kills)
-    seconds = [round(draw.uniform(2, within_s), 1) for _ in range(kills)]
-    for after in seconds:
+    killed = []
+    for after in (round(draw.uniform(2, within_s), 1) for _ in range(kills)):
         quiet = subprocess.DEVNULL
         process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
         try:
@@ -73,4 +76,5 @@ def kill_at_random(command: list[str], kills: int, within_s: float) -> list[floa
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    return seconds
+            killed.append(after)
+    return killed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,9 +49,9 @@ def open_engine(
     logging.getLogger("py4j").setLevel(logging.WARNING)
     master = master or f"local[{workers or '*'}]"
     builder = SparkSession.builder.master(master)
-    if master.startswith("local"):  # executors of a cluster must reach the driver from outside
-        for name in ("spark.driver.bindAddress", "spark.driver.host"):
-            builder = builder.config(name, "127.0.0.1")
+    if master.startswith("local"):
+        for name, value in _on_this_machine(master).items():
+            builder = builder.config(name, value)
     session = (
         builder.appName("tabwright-data")
         .config("spark.ui.enabled", "false")
@@ -64,6 +65,24 @@ def open_engine(
         yield SparkEngine(session, progress or (lambda _: None))
     finally:
         session.stop()
+
+
+def _on_this_machine(master: str) -> dict[str, str]:
+    """Settings of a driver that is the whole cluster.
+
+    It does little but the SQL, so it gets the memory for that, a collector without threads of its
+    own, and no compiler whose work pays off after minutes. Executors of a real cluster must reach
+    the driver from outside.
+    """
+    stated = re.fullmatch(r"local\[(\d+).*\]", master)
+    threads = int(stated[1]) if stated else os.cpu_count() or 1
+    return {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.memory": f"{512 + 128 * threads}m",
+        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "spark.hadoop.parquet.block.size": str(16 << 20),
+    }
 
 
 @dataclass(frozen=True, slots=True)
