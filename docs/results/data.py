@@ -133,11 +133,9 @@ def _pipeline(work: Path, config: Path, engine: str, kills: int = 0) -> dict[str
     code = "import sys; from tabwright.cli import main; sys.exit(main())"
     words = ["train", "data", "run", "--config", str(config), "--out", str(out), "--json"]
     command = [sys.executable, "-c", code, *words, *_ENGINES[engine]]
-    killed = (
-        {"killed_after_s": kill_at_random(command, kills, _KILLED_WITHIN_S[engine])}
-        if kills
-        else {}
-    )
+    killed = {}
+    if kills:
+        killed["killed_after_s"] = kill_at_random(command, kills, _KILLED_WITHIN_S[engine])
     log = work / f"{engine}.json"
     cost = measured(command, log)
     manifest = json.loads(log.read_text("utf-8"))
