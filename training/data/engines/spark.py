@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+# A collector without threads of its own that gives memory back, and no compiler whose work pays off
+# after minutes only.
+_JAVA = "-XX:+UseSerialGC -XX:MinHeapFreeRatio=10 -XX:MaxHeapFreeRatio=30 -XX:TieredStopAtLevel=1"
+
+
 @contextmanager
 def open_engine(
     *,
@@ -46,6 +51,7 @@ def open_engine(
             "one in JAVA_HOME"
         )
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # Java's threads would keep an arena each
     logging.getLogger("py4j").setLevel(logging.WARNING)
     master = master or f"local[{workers or '*'}]"
     builder = SparkSession.builder.master(master)
@@ -70,17 +76,16 @@ def open_engine(
 def _on_this_machine(master: str) -> dict[str, str]:
     """Settings of a driver that is the whole cluster.
 
-    It does little but the SQL, so it gets the memory for that, a collector without threads of its
-    own, and no compiler whose work pays off after minutes. Executors of a real cluster must reach
-    the driver from outside.
+    It does little but the SQL, so it gets the memory for that; what does not fit is spilled.
+    Executors of a real cluster must reach the driver from outside.
     """
     stated = re.fullmatch(r"local\[(\d+).*\]", master)
     threads = int(stated[1]) if stated else os.cpu_count() or 1
     return {
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
-        "spark.driver.memory": f"{512 + 128 * threads}m",
-        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "spark.driver.memory": os.environ.get("SPARK_DRIVER_MEMORY", f"{448 + 64 * threads}m"),
+        "spark.driver.extraJavaOptions": _JAVA,
         "spark.hadoop.parquet.block.size": str(16 << 20),
     }
 
@@ -118,6 +123,8 @@ class SparkEngine:
         shutil.rmtree(partial, ignore_errors=True)
         self._select(sql, views).write.parquet(partial.resolve().as_uri())
         partial.replace(target)
+        # The next step is Python's: what the query needed goes back to the machine (`_JAVA`).
+        self.session.sparkContext._jvm.java.lang.System.gc()
 
     def rows(self, sql: str, views: Mapping[str, Path]) -> list[tuple[Any, ...]]:
         """Return the rows of a small result."""
