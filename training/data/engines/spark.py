@@ -124,7 +124,8 @@ class SparkEngine:
         self._select(sql, views).write.parquet(partial.resolve().as_uri())
         partial.replace(target)
         # The next step is Python's: what the query needed goes back to the machine (`_JAVA`).
-        self.session.sparkContext._jvm.java.lang.System.gc()
+        virtual_machine: Any = self.session.sparkContext._jvm
+        virtual_machine.java.lang.System.gc()
 
     def rows(self, sql: str, views: Mapping[str, Path]) -> list[tuple[Any, ...]]:
         """Return the rows of a small result."""
