@@ -42,6 +42,16 @@ class Progress(NamedTuple):
     total: int
 
 
+def work_on(work: Callable[[Run, int], None], folder: Path, digest: str, part: int) -> None:
+    """Do a step's work on one part in a worker, and give back the memory that it took."""
+    import pyarrow as pa
+
+    from training.data.run import planned
+
+    work(planned(folder, digest), part)
+    pa.default_memory_pool().release_unused()
+
+
 class DataEngine(Protocol):
     """Runs steps and queries. May raise EngineFailed when a worker or the cluster dies."""
 

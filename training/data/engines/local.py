@@ -20,8 +20,8 @@ from typing import Any
 import duckdb
 
 from tabwright.errors import ConfigError, EngineFailed
-from training.data.engine import Progress, Step
-from training.data.run import Run, planned
+from training.data.engine import Progress, Step, work_on
+from training.data.run import Run
 
 _SQL_MEMORY = "600MB"
 
@@ -71,7 +71,7 @@ class LocalEngine:
                 yield
             return
         place = (run.folder, run.digest)
-        running = [self.pool.submit(_work_on, step.work, *place, part) for part in parts]
+        running = [self.pool.submit(work_on, step.work, *place, part) for part in parts]
         try:
             yield from (finished.result() for finished in as_completed(running))
         except BrokenProcessPool as error:
@@ -110,10 +110,6 @@ class LocalEngine:
             files = _quoted(folder / "*.parquet")
             connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({files})")
         return connection
-
-
-def _work_on(work: Callable[[Run, int], None], folder: Path, digest: str, part: int) -> None:
-    work(planned(folder, digest), part)
 
 
 def _quoted(path: Path) -> str:

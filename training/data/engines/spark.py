@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tabwright.errors import ConfigError, EngineFailed
-from training.data.engine import Progress, Step
-from training.data.run import Run, planned
+from training.data.engine import Progress, Step, work_on
+from training.data.run import Run
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -108,7 +108,7 @@ class SparkEngine:
         work, folder, digest = step.work, run.folder, run.digest
         try:
             self.session.sparkContext.parallelize(left, len(left)).foreach(
-                lambda part: work(planned(folder, digest), part)
+                lambda part: work_on(work, folder, digest, part)
             )
         except Py4JJavaError as error:
             reason = str(error.java_exception.getMessage()).splitlines()[0]
