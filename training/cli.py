@@ -18,6 +18,7 @@ from training.doctor_cli import add_doctor
 from training.flow_cli import add_flow
 from training.learning_cli import add_verbs as add_learning_verbs
 from training.plan_cli import add_plan
+from training.soup_cli import add_soup
 
 
 def main(argv: list[str]) -> int:
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add_card(verbs)
     add_flow(verbs)
     add_learning_verbs(verbs)
+    add_soup(verbs)
 
     _add_run(verbs)
     verb = verbs.add_parser("export", help="publish a checkpoint as an artifact",

@@ -30,6 +30,7 @@ def evaluate(run: Path, data: Path, holes: int) -> Evaluation:
     from transformers import AutoModelForCausalLM
 
     from training.family import bind_family
+    from training.observation.answers import with_cache
     from training.observation.questions import Questions
 
     checkpoint = latest_checkpoint([run / "checkpoints"])
@@ -40,8 +41,9 @@ def evaluate(run: Path, data: Path, holes: int) -> Evaluation:
     model = AutoModelForCausalLM.from_pretrained(checkpoint / "model", dtype=torch.float32)
     context = int(model.config.max_position_embeddings)
     questions = Questions(data, TrackingSection(holes=holes), fim, context)
+    after = with_cache(model, torch.device("cpu"))
     losses = [row["held_out_loss"] for row in read_lines(run / METRICS) if "held_out_loss" in row]
     measures = {"held_out_loss": float(losses[-1])} if losses else {}
-    if (share := questions.exact_match(model, torch.device("cpu"))) is not None:
+    if (share := questions.exact_match(model, after)) is not None:
         measures["fim_exact_match"] = share
     return Evaluation(checkpoint, measures)

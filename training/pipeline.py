@@ -72,11 +72,14 @@ class Pipeline:
 
     @torch.no_grad()
     def __call__(
-        self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor, *seen: torch.Tensor
+        self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor | None, *seen: torch.Tensor
     ) -> torch.Tensor:
-        """Nats of each target as `Scored` returns them, on all ranks; nothing can be learnt."""
+        """What `Scored` returns, on all ranks of the pipeline; nothing can be learnt from it."""
         given = inputs_BT
-        nats_N = torch.empty(targets_BT.numel(), device=inputs_BT.device)
+        if targets_BT is None:
+            told = torch.empty(len(inputs_BT), dtype=torch.int64, device=inputs_BT.device)
+        else:
+            told = torch.empty(targets_BT.numel(), device=inputs_BT.device)
         for number in range(self._count):
             if number % self._ranks != self._rank:
                 continue
@@ -88,11 +91,11 @@ class Pipeline:
             if isinstance(stage, FSDPModule):
                 stage.reshard()
             if number == self._count - 1:
-                nats_N = found
+                told = found
             else:
                 dist.send(found, group=self._group, group_dst=(number + 1) % self._ranks)
-        dist.broadcast(nats_N, group=self._group, group_src=self._ranks - 1)
-        return nats_N
+        dist.broadcast(told, group=self._group, group_src=self._ranks - 1)
+        return told
 
     def _schedule_of(self, config: TrainConfig) -> Any:
         size = config.data.micro_rows

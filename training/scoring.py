@@ -26,25 +26,29 @@ class Scored(torch.nn.Module):
     def forward(
         self,
         inputs: torch.Tensor,
-        targets_BT: torch.Tensor,
+        targets_BT: torch.Tensor | None,
         documents_BT: torch.Tensor | None = None,
         prefixes_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Nats of each target, 0 where it is ignored, row after row in one dimension.
 
-        With `documents_BT`, the examples of a row do not see each other. inputs: ids; the stages of
-        a pipeline take the states that the one before returns, and all but the last return states.
+        With `documents_BT`, the examples of a row do not see each other; without targets it is the
+        likeliest id after each row that is returned. inputs: ids; the stages of a pipeline take the
+        states that the one before returns, and all but the last return states.
         """
         key = "inputs_embeds" if inputs.is_floating_point() else "input_ids"
         given: dict[str, torch.Tensor] = {key: inputs}
         if documents_BT is not None:
             given["attention_mask"] = visible(documents_BT, prefixes_BT)
             given["position_ids"] = positions(documents_BT)
-        targets_N = targets_BT.flatten()
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._autocast):
             if not self._last:
                 states_BTD: torch.Tensor = self.model.model(**given).last_hidden_state
                 return states_BTD.contiguous()
+            if targets_BT is None:
+                likeliest_B: torch.Tensor = self.model(**given).logits[:, -1].argmax(dim=-1)
+                return likeliest_B
+            targets_N = targets_BT.flatten()
             if self._head_is_plain():
                 hidden_BTD = self.model.model(**given).last_hidden_state
                 hidden_ND, head_VD = hidden_BTD.flatten(0, 1), self.model.lm_head.weight

@@ -44,6 +44,9 @@ threads = 1
 [checkpoint]
 every = 25
 keep = 3
+[tracking]
+holes = 0
+prompts = []
 """
 
 

@@ -40,6 +40,9 @@ threads = 1
 [checkpoint]
 every = 25
 keep = 3
+[tracking]
+holes = 0
+prompts = []
 """
 TWO = "parallel.pipeline=2"
 INTERLEAVED = (TWO, "parallel.schedule=interleaved")
@@ -142,6 +145,30 @@ def test_stages_share_rows_and_matrices_with_other_ranks(worlds: Worlds, alone: 
     assert len({worlds.consumed(name, STEPS) for name in ("alone", *losses)}) == 1
     for name in losses:
         assert _held_out(worlds, name) == pytest.approx(_held_out(worlds, "alone"), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_model_in_parts_answers_what_a_whole_one_does(worlds: Worlds) -> None:
+    asked = (
+        "schedule.steps=8", "checkpoint.every=8", "run.eval_every=8",
+        "tracking.holes=3", "tracking.answer_tokens=6",
+        'tracking.prompts=[{prefix = "def area_1", suffix = "\\n"}, {prefix = "    return "}]',
+    )  # fmt: skip
+    worlds.train(
+        whole=(1, *asked),
+        shares=(2, FSDP, *asked),
+        halves=(2, *asked, TWO),
+        quarters=(2, *asked, *INTERLEAVED, FSDP),
+        cut=(2, FSDP, "parallel.tensor=2", *asked),
+    )
+    told = {
+        name: (worlds.root / name / "samples.jsonl").read_text()
+        for name in ("whole", "shares", "halves", "quarters", "cut")
+    }
+    assert told["whole"].count('"middle"') == 2
+    assert set(told.values()) == {told["whole"]}
+    shares = [worlds.metrics(name)[-1]["fim_exact_match"] for name in told]
+    assert set(shares) == {shares[0]}
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from training.metrics import metrics
+from training.observation.answers import continuing
 from training.observation.peak import peak_of
 from training.observation.questions import Questions
 from training.observation.starts import note_start
@@ -80,7 +81,7 @@ class Observer:
         size = run.config.data.batch_rows
         row: Row = {"held_out_loss": run.held_out_loss()}
         row["held_out_by_language"] = questions.loss_by_language(run)
-        if (share := questions.exact_match(run.model, run.device)) is not None:
+        if (share := questions.exact_match(run.model, continuing(run))) is not None:
             row["fim_exact_match"] = share
         row["mix"] = run.training.groups(range(self._measured_at * size, run.step * size))
         row["measure_seconds"] = time.perf_counter() - began
@@ -90,7 +91,7 @@ class Observer:
     def sample(self) -> None:
         """Let the model fill the fixed prompts; every rank must call."""
         self._run.watchdog.does("samples")
-        answers = self._questions.samples(self._run.model, self._run.device)
+        answers = self._questions.samples(self._run.model, continuing(self._run))
         if self._first:
             with (self._out / SAMPLES).open("a", encoding="utf-8") as stream:
                 for answer in answers:

@@ -1,18 +1,18 @@
 """What the model answers while it learns: held-out holes, fixed prompts, the loss by language.
 
-Answers are the likeliest ids one after the other, with the usual cache, until the line or the text
-ends. A model whose parameters are shared among ranks answers nothing: its loss is all that is
-measured. Holes that the context has no room for are cut around the cursor.
+Answers are the likeliest ids one after the other, until the line or the text ends. Holes that the
+context has no room for are cut around the cursor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch.distributed.tensor import DTensor
 
 from tabwright.fim import FimFormat
 from tabwright.tokenizer import Tokenizer
@@ -20,7 +20,7 @@ from training.batch import Batch
 from training.config import TrackingSection
 from training.data.shards import HELD_OUT, open_shards
 from training.holes import Hole, cut_holes
-from training.stages import Passed
+from training.observation.answers import Continue
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -51,24 +51,27 @@ class Questions:
             for entry in shard.entries
         }
 
-    def exact_match(self, model: Any, device: torch.device) -> float | None:
-        """Share of the holes whose line the model ends as its author did, None without any."""
-        if not self.holes or _shared(model):
+    def exact_match(self, model: Any, after: Continue) -> float | None:
+        """Share of the holes whose line `model` ends as its author did, None without any.
+
+        after: how it continues (`training.observation.answers`).
+        """
+        if not self.holes:
             return None
-        hits = sum(
-            self._answer(model, device, hole.prefix, hole.suffix, line=True) == hole.middle
-            for hole in self.holes
-        )
+        with _evaluating(model):
+            hits = sum(
+                self._answer(after, hole.prefix, hole.suffix, line=True) == hole.middle
+                for hole in self.holes
+            )
         return hits / len(self.holes)
 
-    def samples(self, model: Any, device: torch.device) -> list[Answer]:
+    def samples(self, model: Any, after: Continue) -> list[Answer]:
         """Fill the fixed prompts."""
-        if _shared(model):
-            return []
-        return [
-            Answer(one.prefix, one.suffix, self._answer(model, device, one.prefix, one.suffix))
-            for one in self._prompts
-        ]
+        with _evaluating(model):
+            return [
+                Answer(one.prefix, one.suffix, self._answer(after, one.prefix, one.suffix))
+                for one in self._prompts
+            ]
 
     @torch.no_grad()
     def loss_by_language(self, run: Run) -> dict[str, float]:
@@ -91,29 +94,15 @@ class Questions:
     def _languages(self, samples: Sequence[Sequence[str]]) -> list[list[str | None]]:
         return [[self._language.get(name.rpartition(":")[0]) for name in row] for row in samples]
 
-    @torch.no_grad()
-    def _answer(
-        self, model: Any, device: torch.device, prefix: str, suffix: str, *, line: bool = False
-    ) -> str:
-        ids = self._fitted(prefix, suffix)
-        cache: Any = None
+    def _answer(self, after: Continue, prefix: str, suffix: str, *, line: bool = False) -> str:
         answer: list[int] = []
-        training = model.training
-        model.eval()
-        try:
-            feed = torch.tensor([ids], device=device)
-            for _ in range(self._longest):
-                out: Any = model(input_ids=feed, past_key_values=cache, use_cache=True)
-                chosen = int(out.logits[0, -1].argmax())
-                if chosen in self._fim.stop_ids:
-                    break
-                answer.append(chosen)
-                text = self._tokenizer.decode(answer)
-                if line and "\n" in text:
-                    return text.partition("\n")[0]
-                feed, cache = torch.tensor([[chosen]], device=device), out.past_key_values
-        finally:
-            model.train(training)
+        for chosen in islice(after(self._fitted(prefix, suffix)), self._longest):
+            if chosen in self._fim.stop_ids:
+                break
+            answer.append(chosen)
+            text = self._tokenizer.decode(answer)
+            if line and "\n" in text:
+                return text.partition("\n")[0]
         return self._tokenizer.decode(answer)
 
     def _fitted(self, prefix: str, suffix: str) -> list[int]:
@@ -125,11 +114,15 @@ class Questions:
         return self._fim.prompt(before, after[: max(0, room - len(before))] if suffix else None)
 
 
-def _shared(model: Any) -> bool:
-    """Whether other ranks hold a part of it; then only a whole pass brings the parts together."""
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters()) or any(
-        isinstance(part, Passed) for part in model.modules()
-    )
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Without dropout."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def _add(
