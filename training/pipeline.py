@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import FSDPModule
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleInterleaved1F1B
 from torch.distributed.tensor import DTensor
 
 from training.batch import Batch, Objective
 from training.config import TrainConfig
 from training.layout import ROWS, Layout
+from training.scoring import passed
 
 
 class _AtHand(NamedTuple):
@@ -86,10 +86,7 @@ class Pipeline:
             if number > 0:
                 given = self._states(inputs_BT, inputs_BT.device)
                 dist.recv(given, group=self._group, group_src=(number - 1) % self._ranks)
-            stage = self._stages[number // self._ranks]
-            found = stage(given, targets_BT, *seen)
-            if isinstance(stage, FSDPModule):
-                stage.reshard()
+            found = passed(self._stages[number // self._ranks], given, targets_BT, *seen)
             if number == self._count - 1:
                 told = found
             else:

@@ -34,7 +34,7 @@ from training.parallel import spread
 from training.reading import open_rows
 from training.run_folder import claim, load_weights, memory_of, newest
 from training.saving import Saver, restore
-from training.scoring import Scored
+from training.scoring import Scored, passed
 from training.step import AcceptAll, Guard
 from training.suspects import guard_of
 from training.watchdog import Watchdog
@@ -173,8 +173,7 @@ class Run:
 
 def _nats(scored: Any, config: TrainConfig, batch: Batch) -> torch.Tensor:
     seen = (batch.documents_BT, batch.prefixes_BT) if config.data.masked else ()
-    nats: torch.Tensor = scored(batch.inputs_BT, batch.targets_BT, *seen)
-    return nats.view_as(batch.targets_BT)
+    return passed(scored, batch.inputs_BT, batch.targets_BT, *seen).view_as(batch.targets_BT)
 
 
 def _objective(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from training.attention import positions, visible
@@ -71,6 +72,18 @@ class Scored(torch.nn.Module):
             and head.bias is None
             and not isinstance(head.weight, DTensor)
         )
+
+
+def passed(scored: Any, *given: torch.Tensor | None) -> torch.Tensor:
+    """What `scored` says; with no way back to come, it keeps nothing gathered.
+
+    FSDP leaves what lies outside of the layers whole until the way back, and whoever reads a
+    checkpoint into it meanwhile changes the copy and not the parameters.
+    """
+    found: torch.Tensor = scored(*given)
+    if isinstance(scored, FSDPModule) and not torch.is_grad_enabled():
+        scored.reshard()
+    return found
 
 
 class HeadNats(torch.autograd.Function):

@@ -171,3 +171,15 @@ def test_a_stopped_run_is_not_started_again_by_torchrun(data: Path) -> None:
     assert steps == sorted(set(steps))
     assert len(lines(out / "spikes.jsonl")) == 1
     assert len(lines(out / "starts.jsonl")) == 1
+
+
+@pytest.mark.slow
+def test_shared_parameters_go_back_as_whole_ones_do(data: Path) -> None:
+    """What was gathered to score the rows again must not outlive the parameters it was of."""
+    rows = ",".join(map(str, range((AT - 1) * BATCH, AT * BATCH, 2)))
+    out = train(data, "sharded", rows, 0, "parallel.strategy=fsdp", policy="rollback",
+                rollback_steps="6")  # fmt: skip
+    (spike,) = lines(out / "spikes.jsonl")
+    assert spike["rows"] == [(AT - 1) * BATCH, (AT - 1) * BATCH + 2]
+    losses = [row["loss"] for row in lines(out / "metrics.jsonl")]
+    assert losses[AT : AT + 8] == pytest.approx(losses[24:32], abs=1e-5)

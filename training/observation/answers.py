@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.distributed.tensor import DTensor
 
+from training.scoring import passed
 from training.stages import Passed
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _in_whole_passes(run: Run) -> Continue:
     def answer(ids: Sequence[int]) -> Iterator[int]:
         known = list(ids)
         while True:
-            likeliest_B = run.scored(torch.tensor([known], device=run.device), None)
+            likeliest_B = passed(run.scored, torch.tensor([known], device=run.device), None)
             # Ranks that went on from different ids would wait for each other.
             known.append(int(run.layout.agreed(likeliest_B)))
             yield known[-1]
