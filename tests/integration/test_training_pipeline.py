@@ -22,7 +22,7 @@ intermediate_size = 64
 max_positions = 64
 [data]
 context = 64
-batch_rows = 8
+batch_rows = 4
 micro_rows = 1
 [optimizer]
 name = "adamw"
@@ -57,9 +57,15 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Worlds:
 
 
 @pytest.fixture(scope="module")
-def alone(worlds: Worlds) -> Losses:
-    """The run that others are compared with: one rank."""
-    losses = worlds.train(alone=(1,))["alone"]
+def quick(worlds: Worlds) -> dict[str, Losses]:
+    """One rank, and both schedules on two."""
+    return worlds.train(alone=(1,), plain=(2, TWO), interleaved=(2, *INTERLEAVED))
+
+
+@pytest.fixture(scope="module")
+def alone(quick: dict[str, Losses]) -> Losses:
+    """The run that others are compared with."""
+    losses = quick["alone"]
     assert losses[STEPS] < losses[1] - 0.5
     return losses
 
@@ -68,25 +74,20 @@ def _held_out(worlds: Worlds, name: str) -> list[float]:
     return [row["held_out_loss"] for row in worlds.metrics(name) if "held_out_loss" in row]
 
 
-def test_both_schedules_compute_what_one_rank_does(worlds: Worlds, alone: Losses) -> None:
-    losses = worlds.train(plain=(2, TWO), interleaved=(2, *INTERLEAVED))
-    assert {name: apart(alone, found) <= 1e-5 for name, found in losses.items()} == {
-        "plain": True, "interleaved": True,
-    }  # fmt: skip
-    names = ("alone", *losses)
-    assert len({worlds.consumed(name, STEPS) for name in names}) == 1
-    for name in losses:
-        assert list(losses[name]) == list(range(1, STEPS + 1))
+def test_both_schedules_compute_what_one_rank_does(
+    worlds: Worlds, alone: Losses, quick: dict[str, Losses]
+) -> None:
+    for name, found in quick.items():
+        assert list(found) == list(range(1, STEPS + 1))
+        assert apart(alone, found) <= 1e-5, name
         assert _held_out(worlds, name) == pytest.approx(_held_out(worlds, "alone"), abs=1e-5)
+    assert len({worlds.consumed(name, STEPS) for name in quick}) == 1
 
 
-def test_a_checkpoint_of_stages_is_one_models(worlds: Worlds, alone: Losses) -> None:
-    """Its folder has the tensors of one rank's, and one rank goes on from it."""
+def test_a_checkpoint_of_stages_is_one_models(worlds: Worlds, quick: dict[str, Losses]) -> None:
     from safetensors.torch import load_file
 
-    assert alone
-    if not (worlds.root / "plain").exists():
-        worlds.train(plain=(2, TWO))
+    assert quick
     one, other = (
         load_file(worlds.checkpoint(name, STEPS) / "model" / "model.safetensors")
         for name in ("alone", "plain")
