@@ -28,7 +28,7 @@ from torch.utils.checkpoint import checkpoint
 from tabwright.errors import ConfigError
 from training.config import TrainConfig
 from training.layout import MATRICES, ROWS, Layout
-from training.pipeline import Pipeline
+from training.pipeline import Pipeline, sent
 from training.scoring import Scored
 from training.stages import Passed, cut
 
@@ -77,8 +77,9 @@ def _stages(model: Any, layout: Layout, config: TrainConfig) -> list[Scored]:
     """Those of this rank; `model` keeps what they hold."""
     parallel = config.parallel
     own = range(dist.get_rank(layout.stages), parallel.stages, parallel.pipeline)
+    kind = sent(config)
     return [
-        Scored(part, config.run.precision, last=number == parallel.stages - 1)
+        Scored(part, config.run.precision, None if number == parallel.stages - 1 else kind)
         for number, part in zip(own, cut(model, own, parallel.stages), strict=True)
     ]
 

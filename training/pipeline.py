@@ -22,6 +22,12 @@ from training.layout import ROWS, Layout
 from training.scoring import passed
 
 
+def sent(config: TrainConfig) -> torch.dtype:
+    """Type of the states that stages send: FSDP computes all in 16 bits, autocast does not."""
+    narrow = config.parallel.strategy == "fsdp" and config.run.precision != "fp32"
+    return torch.bfloat16 if narrow else torch.float32
+
+
 class _AtHand(NamedTuple):
     """What a step is about. loss_sum: of the micro-batches so far, on the last stage."""
 
@@ -43,8 +49,7 @@ class Pipeline:
         self._group = layout.stages
         self._rank, self._ranks = dist.get_rank(self._group), dist.get_world_size(self._group)
         self._device = torch.device(layout.mesh.device_type)
-        narrow = config.parallel.strategy == "fsdp" and config.run.precision != "fp32"
-        self._kind = torch.bfloat16 if narrow else torch.float32
+        self._kind = sent(config)
         self._at_hand: _AtHand | None = None
         self._schedule = self._schedule_of(config)
 

@@ -18,11 +18,14 @@ _CHUNK = 128  # rows of logits that a core's cache holds in fp32
 class Scored(torch.nn.Module):
     """A causal model with its cross-entropy; what is replicated, sharded and compiled is this."""
 
-    def __init__(self, model: Any, precision: str, *, last: bool = True) -> None:
-        """Wrap `model`; its parameters stay where they are. last: whether the head is here."""
+    def __init__(self, model: Any, precision: str, sends: torch.dtype | None = None) -> None:
+        """Wrap `model`; its parameters stay where they are.
+
+        sends: type of the states that a stage of a pipeline returns, None where the head is.
+        """
         super().__init__()
         self.model = model
-        self._autocast, self._last = precision != "fp32", last
+        self._autocast, self._sends = precision != "fp32", sends
 
     def forward(
         self,
@@ -43,9 +46,9 @@ class Scored(torch.nn.Module):
             given["attention_mask"] = visible(documents_BT, prefixes_BT)
             given["position_ids"] = positions(documents_BT)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._autocast):
-            if not self._last:
+            if self._sends is not None:
                 states_BTD: torch.Tensor = self.model.model(**given).last_hidden_state
-                return states_BTD.contiguous()
+                return states_BTD.to(self._sends).contiguous()
             if targets_BT is None:
                 likeliest_B: torch.Tensor = self.model(**given).logits[:, -1].argmax(dim=-1)
                 return likeliest_B

@@ -190,3 +190,16 @@ def test_muon_moves_the_matrices_of_stages(worlds: Worlds) -> None:
     muon = ("optimizer.name=muon", "schedule.steps=12")
     losses = worlds.train(muon=(1, *muon), muon_stages=(2, *muon, TWO))
     assert apart(losses["muon"], losses["muon_stages"]) <= 1e-3  # it computes in bf16
+
+
+@pytest.mark.slow
+def test_stages_compute_in_bf16_too(worlds: Worlds) -> None:
+    bf16 = ("run.precision=bf16", "schedule.steps=20")
+    losses = worlds.train(
+        bf16=(1, *bf16),
+        bf16_stages=(2, *bf16, *INTERLEAVED),
+        bf16_shards=(2, *bf16, FSDP),
+        bf16_both=(4, *bf16, TWO, FSDP),
+    )
+    assert apart(losses["bf16"], losses["bf16_stages"]) <= 1e-2
+    assert apart(losses["bf16_shards"], losses["bf16_both"]) <= 1e-2

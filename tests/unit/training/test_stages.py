@@ -64,7 +64,8 @@ def test_the_stages_one_after_the_other_are_the_model(tied: bool, ranks: int, vi
         own = deepcopy(model)
         numbers = range(rank, count, ranks)
         for number, part in zip(numbers, cut(own, numbers, count), strict=True):
-            found[number] = Scored(part, "fp32", last=number == count - 1)
+            sends = None if number == count - 1 else torch.float32
+            found[number] = Scored(part, "fp32", sends)
         names.update(name for name, _ in own.named_parameters())
     given = ids_BT
     for number in range(count):
