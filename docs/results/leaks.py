@@ -117,10 +117,11 @@ async def _run_many(programs: int) -> dict[str, Any]:
 
 
 def _command(number: int) -> Command:
-    """One of the programs; every fortieth goes through bubblewrap."""
+    """One of the programs; of forty one goes through bubblewrap, and another is light."""
     files = {"main.py": _PROGRAMS[number % len(_PROGRAMS)].encode()}
-    words = ("python3", "-X", "utf8", "main.py") if number % 40 == 0 else ("python3", "main.py")
-    return Command(words, files)
+    anew = number % 40 in (0, 21)
+    words = ("python3", "-X", "utf8", "main.py") if anew else ("python3", "main.py")
+    return Command(words, files, light=number % 40 == 21)
 
 
 async def run_for_ever() -> None:
