@@ -15,6 +15,8 @@ import ctypes
 import shutil
 from typing import Any
 
+import pyarrow as pa
+
 from training.data import cleaning, keeping, ledger, packing, signing, tagging
 from training.data.dedup import deduplicate
 from training.data.engine import DataEngine, Step
@@ -57,6 +59,7 @@ def _vocabulary(run: Run) -> None:
 
 def _give_back() -> None:
     """Let go of what was counted, 300 MB of words, which the C library would keep to the end."""
+    pa.default_memory_pool().release_unused()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):  # glibc's; others give back by themselves
         libc.malloc_trim(0)
